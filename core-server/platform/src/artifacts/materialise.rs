@@ -1,0 +1,227 @@
+//! From the store to the pod's directory: read, verify, unpack, compile.
+//!
+//! The same code runs in the init container (`materialise`), so that a starting server finds
+//! everything done, and in the running server for plugins that arrive later.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkstack_control_api::report::PluginReason;
+use checkstack_plugin_package::{Digest, Migration, PluginEntry, PluginPackage, migrations};
+use futures::StreamExt as _;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::ArtifactStore;
+use crate::plugin::{MaterialisedArtifact, PluginFailure, PluginLoader};
+
+/// Compiling one plugin.
+const COMPILE: Duration = Duration::from_secs(120);
+/// Below the state directory.
+const ARTIFACTS: &str = "artifacts";
+/// Below an artifact's directory.
+const COMPONENT: &str = "plugin.wasm";
+const METADATA: &str = "package.json";
+const MIGRATIONS: &str = "migrations";
+/// What directories are called that are not complete yet.
+const UNPACKING: &str = ".unpacking-";
+
+/// Brings artifacts to where plugins are loaded from.
+#[derive(Clone)]
+pub(crate) struct Materialiser {
+    store: ArtifactStore,
+    loader: Arc<dyn PluginLoader>,
+    directory: PathBuf,
+    /// Unpacking and compiling use a whole CPU each.
+    turns: Arc<Semaphore>,
+}
+
+impl Materialiser {
+    /// `state` is a directory that only this server writes to.
+    pub(crate) fn new(store: ArtifactStore, loader: Arc<dyn PluginLoader>, state: &Path) -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { store, loader, directory: state.join(ARTIFACTS), turns: Arc::new(Semaphore::new(cpus)) }
+    }
+
+    /// Every plugin of a set; those that cannot be materialised, with the reason. They never keep
+    /// the others from it.
+    pub(crate) async fn materialise_all(&self, entries: &[PluginEntry]) -> Vec<(PluginEntry, PluginFailure)> {
+        futures::stream::iter(entries)
+            .map(|entry| async move {
+                match self.materialise(entry).await {
+                    Ok(_) => {
+                        info!(plugin = %entry.plugin_id, version = %entry.version, digest = %entry.digest, "materialised");
+                        None
+                    }
+                    Err(failure) => {
+                        warn!(plugin = %entry.plugin_id, version = %entry.version, digest = %entry.digest, reason = ?failure.reason, %failure, "not materialised");
+                        Some((entry.clone(), failure))
+                    }
+                }
+            })
+            .buffer_unordered(entries.len().max(1))
+            .filter_map(|failed| async move { failed })
+            .collect()
+            .await
+    }
+
+    /// Verified, unpacked and compiled.
+    pub(crate) async fn materialise(&self, entry: &PluginEntry) -> Result<MaterialisedArtifact, PluginFailure> {
+        let _turn = self.turns.acquire().await.map_err(|_| internal("the server is shutting down"))?;
+        let artifact = self.artifact(entry.digest);
+        if !is_complete(&artifact).await {
+            let bytes = self.fetch(entry.digest).await?;
+            let (entry, artifact) = (entry.clone(), artifact.clone());
+            // Hashing, unpacking and writing block.
+            let unpack = tokio::task::spawn_blocking(move || unpack(&bytes, &entry, &artifact));
+            unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
+        }
+        let precompile = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact));
+        precompile.await.map_err(|_| {
+            PluginFailure::transient(
+                PluginReason::DeadlineExceeded,
+                format!("the component was not compiled within {} s", COMPILE.as_secs()),
+            )
+        })??;
+        Ok(artifact)
+    }
+
+    /// The migrations of a materialised artifact.
+    pub(crate) async fn migrations(&self, artifact: &MaterialisedArtifact) -> Result<Vec<Migration>, PluginFailure> {
+        let directory = artifact.directory.join(MIGRATIONS);
+        let read = tokio::task::spawn_blocking(move || read_migrations(&directory));
+        read.await
+            .map_err(|error| internal(error.to_string()))?
+            .map_err(|error| internal(format!("the unpacked migrations cannot be read: {error}")))
+    }
+
+    /// Deletes what is neither running nor wanted.
+    pub(crate) async fn retain(&self, wanted: impl Fn(&str) -> bool + Send + 'static) {
+        let directory = self.directory.clone();
+        let delete = tokio::task::spawn_blocking(move || {
+            for found in std::fs::read_dir(directory)?.flatten() {
+                let is_being_unpacked = found.file_name().to_string_lossy().starts_with(UNPACKING);
+                if !is_being_unpacked && !found.file_name().to_str().is_some_and(&wanted) {
+                    std::fs::remove_dir_all(found.path())?;
+                }
+            }
+            Ok::<_, io::Error>(())
+        });
+        if let Ok(Err(error)) = delete.await
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(%error, "artifacts that are no longer used could not be deleted");
+        }
+    }
+
+    async fn fetch(&self, digest: Digest) -> Result<Bytes, PluginFailure> {
+        match self.store.read(digest).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(PluginFailure::transient(
+                PluginReason::ArtifactMissing,
+                format!(
+                    "the artifact store has no artifact {digest}; the operator uploads it again when the plugin's source can be reached"
+                ),
+            )),
+            Err(error) => Err(match error.is_transient() {
+                true => PluginFailure::transient(PluginReason::DatabaseUnavailable, error.to_string()),
+                false => internal(format!("the artifact cannot be read from the store: {error}")),
+            }),
+        }
+    }
+
+    fn artifact(&self, digest: Digest) -> MaterialisedArtifact {
+        let directory = self.directory.join(digest.hex());
+        MaterialisedArtifact { digest, component: directory.join(COMPONENT), directory }
+    }
+}
+
+/// A directory gets its name only when everything is in it.
+async fn is_complete(artifact: &MaterialisedArtifact) -> bool {
+    tokio::fs::try_exists(&artifact.directory).await.unwrap_or(false)
+}
+
+fn unpack(bytes: &[u8], entry: &PluginEntry, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure> {
+    let actual = Digest::of(bytes);
+    if actual != entry.digest {
+        return Err(PluginFailure::terminal(
+            PluginReason::ArtifactCorrupt,
+            format!(
+                "the stored artifact {} has the digest {actual}: it was damaged in the database; delete it there and it is uploaded again",
+                entry.digest
+            ),
+        ));
+    }
+    let package = PluginPackage::read(bytes).map_err(|error| {
+        let reason = match error.is_world_mismatch() {
+            true => PluginReason::IncompatibleWorld,
+            false => PluginReason::ArtifactCorrupt,
+        };
+        PluginFailure::terminal(reason, error.to_string())
+    })?;
+    check_identity(&package, entry)?;
+    lay_out(&package, artifact).map_err(|error| internal(format!("the package could not be written to the state directory: {error}")))
+}
+
+/// The set must not say something else about the package than the package itself.
+fn check_identity(package: &PluginPackage, entry: &PluginEntry) -> Result<(), PluginFailure> {
+    let metadata = &package.metadata;
+    for (what, found, expected) in [
+        ("plugin id", package.plugin_id.as_str(), entry.plugin_id.as_str()),
+        ("name", &metadata.name, &entry.package),
+        ("version", &metadata.version, &entry.version),
+    ] {
+        if found != expected {
+            return Err(PluginFailure::terminal(
+                PluginReason::InvalidPackage,
+                format!("the package has the {what} '{found}', but the plugin set expects '{expected}'"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name.
+fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Result<()> {
+    let parent = artifact.directory.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent)?;
+    let building = tempfile::Builder::new().prefix(UNPACKING).tempdir_in(parent)?;
+    std::fs::write(building.path().join(COMPONENT), &package.component)?;
+    std::fs::write(building.path().join(METADATA), serde_json::to_vec_pretty(&package.metadata)?)?;
+    let migrations = building.path().join(MIGRATIONS);
+    std::fs::create_dir(&migrations)?;
+    for migration in &package.migrations {
+        let stem = format!("{:04}_{}", migration.version, migration.name);
+        std::fs::write(migrations.join(format!("{stem}.up.sql")), &migration.up)?;
+        if let Some(down) = &migration.down {
+            std::fs::write(migrations.join(format!("{stem}.down.sql")), down)?;
+        }
+    }
+    match std::fs::rename(building.path(), &artifact.directory) {
+        Ok(()) => {
+            // It has moved; there is nothing left to delete.
+            let _ = building.keep();
+            Ok(())
+        }
+        // Another one was quicker, with the same content.
+        Err(_) if artifact.directory.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_migrations(directory: &Path) -> io::Result<Vec<Migration>> {
+    let mut files = Vec::new();
+    for found in std::fs::read_dir(directory)? {
+        let found = found?;
+        files.push((found.file_name().to_string_lossy().into_owned(), std::fs::read(found.path())?));
+    }
+    migrations::read(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())))
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn internal(message: impl Into<String>) -> PluginFailure {
+    PluginFailure::transient(PluginReason::Internal, message)
+}

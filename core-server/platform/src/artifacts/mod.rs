@@ -1,0 +1,8 @@
+//! Plugin packages: the store in the database, which every pod of an instance shares, and the
+//! pod's own directory, where they lie unpacked and compiled.
+
+pub(crate) mod materialise;
+pub(crate) mod store;
+
+pub(crate) use materialise::Materialiser;
+pub(crate) use store::{ArtifactStore, MAX_ARTIFACT_BYTES, StoreError, Stored};

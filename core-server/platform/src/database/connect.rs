@@ -1,0 +1,160 @@
+//! Connecting at start, and the core's own schema.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Database, DatabaseError, DatabaseSettings};
+use crate::backoff;
+
+/// One attempt to connect.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// Everything that migrates the core's schema, waiting for another replica included.
+const MIGRATION: Duration = Duration::from_secs(180);
+/// For `pg_advisory_lock`: held while the core's schema is migrated.
+const MIGRATION_LOCK: i64 = 0x636b_7374_636f_7265;
+
+pub(super) async fn open(settings: &DatabaseSettings) -> Result<Database, DatabaseError> {
+    if settings.url.is_empty() {
+        return Err(DatabaseError::InvalidUrl("it is not set".into()));
+    }
+    let options = PgConnectOptions::from_str(&settings.url)
+        .map_err(|error| DatabaseError::from(error).into_invalid_url())?
+        .application_name("checkstack")
+        .disable_statement_logging();
+    let mut connection = connect(&options, settings.connect_within).await?;
+    let migrate = async {
+        check_version(&connection)?;
+        migrate(&mut connection).await?;
+        close_public_schema(&mut connection).await?;
+        check_may_create_roles(&mut connection).await?;
+        let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut connection).await?;
+        Ok::<_, DatabaseError>(name)
+    };
+    let name = tokio::time::timeout(MIGRATION, migrate).await.map_err(|_| DatabaseError::no_answer(MIGRATION))??;
+    drop(connection);
+    let pool = |connections| pool(&options, connections);
+    Ok(Database { core: pool(settings.core_connections), key_value: pool(settings.key_value_connections), options: options.clone(), name })
+}
+
+/// Tries until `within` has passed.
+async fn connect(options: &PgConnectOptions, within: Duration) -> Result<PgConnection, DatabaseError> {
+    let end = Instant::now() + within;
+    let mut attempt = 0;
+    loop {
+        let attempt_end = end.min(Instant::now() + ATTEMPT);
+        let error = match tokio::time::timeout_at(attempt_end, PgConnection::connect_with(options)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error @ sqlx::Error::Configuration(_))) => return Err(error.into()),
+            Ok(Err(error)) => DatabaseError::from(error),
+            Err(_) => DatabaseError::no_answer(ATTEMPT.min(within)),
+        };
+        attempt += 1;
+        let pause = backoff::pause(Duration::from_millis(250), Duration::from_secs(3), attempt, rand::random());
+        if Instant::now() + pause >= end {
+            return Err(match error {
+                // Wrong credentials, no such database: worth waiting for, but said as what they are.
+                DatabaseError::Refused { .. } => error,
+                other => DatabaseError::Unavailable(format!("{} s of attempts, the last: {other}", within.as_secs())),
+            });
+        }
+        warn!(%error, attempt, "the database cannot be reached yet");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections.max(1))
+        .acquire_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_secs(60))
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .after_connect(|connection, _| Box::pin(prepare_session(connection)))
+        .connect_lazy_with(options.clone())
+}
+
+/// Settings of each of the core's own sessions. The search path leaves out `public`, where others
+/// may be able to create functions that shadow the system's.
+pub(super) async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(
+        "SET search_path = checkstack, pg_catalog; \
+         SET statement_timeout = '20s'; \
+         SET lock_timeout = '10s'; \
+         SET idle_in_transaction_session_timeout = '150s'",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn check_version(connection: &PgConnection) -> Result<(), DatabaseError> {
+    match connection.server_version_num() {
+        Some(version) if version < 140_000 => Err(DatabaseError::TooOld(format!("{}.{}", version / 10_000, version % 10_000))),
+        _ => Ok(()),
+    }
+}
+
+/// Brings the schema `checkstack` up to date, one replica at a time. A schema that is newer than
+/// this release is left alone: it belongs to a release that is being rolled out.
+async fn migrate(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("SET search_path = pg_catalog; SET lock_timeout = '120s'").execute(&mut *connection).await?;
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
+    sqlx::raw_sql("SET lock_timeout = '20s'").execute(&mut *connection).await?;
+    // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
+    if sqlx::query_scalar("SELECT to_regnamespace('checkstack') IS NULL").fetch_one(&mut *connection).await? {
+        sqlx::raw_sql("CREATE SCHEMA checkstack").execute(&mut *connection).await?;
+    }
+    sqlx::raw_sql("REVOKE ALL ON SCHEMA checkstack FROM PUBLIC").execute(&mut *connection).await?;
+    let mut migrator: Migrator = sqlx::migrate!("./migrations");
+    migrator.dangerous_set_table_name("checkstack.core_migrations");
+    migrator.set_locking(false);
+    migrator.set_ignore_missing(true);
+    migrator.run_direct(None, connection, false).await.map_err(|error| DatabaseError::CoreMigration(error.to_string()))?;
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Up to PostgreSQL 14 everybody may create objects in `public`, plugins too.
+async fn close_public_schema(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    const IS_OPEN: &str = "SELECT EXISTS (SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS a \
+         WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE')";
+    if !sqlx::query_scalar::<_, bool>(IS_OPEN).fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    // Without the right to do so, this is a notice and no error.
+    sqlx::raw_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC").execute(&mut *connection).await?;
+    match sqlx::query_scalar::<_, bool>(IS_OPEN).fetch_one(&mut *connection).await? {
+        true => warn!(
+            "every role of this database, those of plugins included, may create objects in its schema public; \
+             as its owner run: REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        ),
+        false => info!("revoked the right of all roles to create objects in the schema public"),
+    }
+    Ok(())
+}
+
+/// Without the right, everything works but plugins with the grant `database`; each of those says so.
+async fn check_may_create_roles(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    let (role, may): (String, bool) =
+        sqlx::query_as("SELECT rolname::text, rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user")
+            .fetch_one(connection)
+            .await?;
+    if !may {
+        warn!(%role, "the server's database role may not create roles; plugins that need a database will not start until: ALTER ROLE \"{role}\" CREATEROLE");
+    }
+    Ok(())
+}
+
+impl DatabaseError {
+    fn into_invalid_url(self) -> Self {
+        match self {
+            invalid @ Self::InvalidUrl(_) => invalid,
+            other => Self::InvalidUrl(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The HTTP surface of a pod.
+//!
+//! `/.checkstack/…` belongs to the platform and answers from the first moment; everything else
+//! waits at the [boot gate](gate). `/api/<plugin id>/…` goes to plugins without passing a router:
+//! it is the hot path.
+
+mod artifacts;
+mod authentication;
+mod body;
+mod control;
+mod failure;
+pub(crate) mod gate;
+mod headers;
+pub(crate) mod listener;
+mod plugins;
+mod request_log;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use http::StatusCode;
+use serde_json::json;
+use tower::ServiceExt as _;
+
+use crate::artifacts::ArtifactStore;
+use crate::database::Database;
+use crate::database::provision::Provisioner;
+use crate::database::sessions::PluginSessions;
+use crate::dispatch::DispatchTable;
+use crate::keys::Keys;
+use crate::lifecycle::{Lifecycle, OnceReady};
+use crate::metrics::Metrics;
+use crate::readiness::{ReadinessRegistry, ReadyLog};
+use gate::Gate;
+
+/// Largest body of a request to a plugin, if the settings do not say otherwise.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// What is behind the surface, from the first moment.
+pub(crate) struct Shared {
+    pub(crate) gate: Gate,
+    pub(crate) table: Arc<DispatchTable>,
+    pub(crate) readiness: ReadinessRegistry,
+    pub(crate) once_ready: OnceReady,
+    pub(crate) metrics: Metrics,
+    pub(crate) ready_log: ReadyLog,
+    pub(crate) max_body_bytes: usize,
+    /// Once the core has started.
+    pub(crate) core: OnceLock<Core>,
+}
+
+/// What is there once the core has started.
+pub(crate) struct Core {
+    pub(crate) instance: String,
+    pub(crate) keys: Keys,
+    pub(crate) database: Database,
+    pub(crate) sessions: PluginSessions,
+    pub(crate) provisioner: Provisioner,
+    pub(crate) store: ArtifactStore,
+    pub(crate) lifecycle: Lifecycle,
+}
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Surface {
+    shared: Arc<Shared>,
+    control: Router,
+}
+
+impl Surface {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { control: control::router(shared.clone()), shared }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request) -> Response {
+        request_log::logged(request, |request, correlation_id| self.route(request, correlation_id)).await
+    }
+
+    async fn route(&self, request: Request, correlation_id: String) -> Response {
+        let path = request.uri().path();
+        if path.starts_with("/.checkstack/") {
+            return self.control.clone().oneshot(request).await.into_response();
+        }
+        if let Err(response) = self.shared.gate.pass().await {
+            return response;
+        }
+        match path.strip_prefix("/api/") {
+            Some(_) => plugins::answer(&self.shared, request, correlation_id).await,
+            None => not_found(),
+        }
+    }
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "Not Found" }))).into_response()
+}
+
+/// An answer of one of the platform's own JSON documents.
+fn json_response(status: StatusCode, document: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(bytes) => {
+            let mut response = Response::new(Body::from(bytes));
+            *response.status_mut() = status;
+            response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,28 @@
+//! The platform of the core server: the plugin contract and lifecycle, the registries, database
+//! scoping and the HTTP surface. It knows no WebAssembly and no Kubernetes.
+//!
+//! - [`plugin`] is the contract between platform and plugins.
+//! - [`Platform`] is a running core server; [`Surface`] answers its requests, [`serve`] accepts them.
+//! - [`materialise`] is what the init container does.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests"))]
+
+mod artifacts;
+mod backoff;
+mod database;
+mod dispatch;
+mod http;
+mod keys;
+mod lifecycle;
+mod metrics;
+mod mounted_set;
+mod platform;
+pub mod plugin;
+pub mod readiness;
+
+pub use self::database::{DatabaseError, DatabaseSettings};
+pub use self::http::listener::serve;
+pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};
+pub use self::keys::KeysError;
+pub use self::mounted_set::MountedSetError;
+pub use self::platform::{MakeLoader, Platform, PlatformSettings, StartError, materialise};

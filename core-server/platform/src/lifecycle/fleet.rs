@@ -1,0 +1,351 @@
+//! The state of all plugins of this pod, and how events change it. Pure: what is to be done next is
+//! in [`plan`](super::plan), doing it in [`reconciler`](super::reconciler).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkstack_control_api::report::PluginReason;
+use checkstack_plugin_package::{Digest, Ordering, PluginEntry, PluginId, PluginSet, order};
+use tokio::time::Instant;
+
+use crate::backoff;
+use crate::plugin::PluginFailure;
+
+/// All plugins that run, that shall run, or that are being taken down.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(super) revision: u64,
+    pub(super) set_hash: Digest,
+    /// In the order of the set.
+    pub(super) listed: Vec<PluginId>,
+    /// In the order in which they are brought up.
+    pub(super) order: Vec<PluginId>,
+    pub(super) slots: BTreeMap<PluginId, Slot>,
+    activations: u64,
+}
+
+/// One plugin.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// What the set asks for.
+    pub(super) wanted: Option<Wanted>,
+    /// What serves.
+    pub(super) running: Option<Running>,
+    /// What served and is being taken down.
+    pub(super) leaving: Option<Leaving>,
+    /// What is being brought up.
+    pub(super) attempt: Option<Attempt>,
+    /// How bringing up `wanted` failed last.
+    pub(super) failed: Option<Failed>,
+}
+
+/// One artifact with its settings.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) entry: Arc<PluginEntry>,
+    pub(super) hash: Digest,
+}
+
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) version: Version,
+    /// What in the set itself keeps it from ever coming up.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) version: Version,
+    /// Counts up with every activation in this pod.
+    pub(super) activation: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) version: Version,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) version: Version,
+    pub(super) stage: Stage,
+    /// When it reached the stage.
+    pub(super) since: Instant,
+    /// It has failed before. Nobody waits for it.
+    pub(super) again: bool,
+    /// It is to end as soon as possible.
+    pub(super) cancelled: bool,
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Is being fetched, verified, compiled, loaded, asked for its description.
+    Preparing,
+    /// Waits for its turn to be initialised.
+    Prepared,
+    /// Its schema is being migrated, then its `init` runs.
+    Initialising,
+    /// Waits for all others to be initialised.
+    Initialised,
+    /// Its `after_plugins_ready` runs.
+    Announcing,
+    /// Nothing is left to do but to let it serve.
+    Announced,
+}
+
+#[derive(Debug)]
+pub(super) struct Failed {
+    hash: Digest,
+    pub(super) failure: PluginFailure,
+    attempts: u32,
+    /// None: only a change helps.
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// Why a set, as it is, has no place for a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) reason: PluginReason,
+    pub(super) message: String,
+}
+
+impl Fleet {
+    /// Nothing runs, nothing shall run.
+    pub(crate) fn new(instance: &str) -> Self {
+        let empty = PluginSet::empty(instance);
+        Self {
+            revision: 0,
+            set_hash: empty.hash().unwrap_or_else(|_| Digest::of(&[])),
+            listed: Vec::new(),
+            order: Vec::new(),
+            slots: BTreeMap::new(),
+            activations: 0,
+        }
+    }
+
+    /// From now on this is what shall run. What has failed is tried again: a set is a change.
+    pub(crate) fn adopt(&mut self, set: &PluginSet, set_hash: Digest, now: Instant) {
+        self.revision = set.revision;
+        self.set_hash = set_hash;
+        self.listed = set.plugins.iter().map(|entry| entry.plugin_id.clone()).collect();
+        let ordering = order(set.plugins.iter().map(|entry| (entry.plugin_id.clone(), entry.dependencies.keys().cloned())));
+        for slot in self.slots.values_mut() {
+            slot.wanted = None;
+        }
+        for entry in &set.plugins {
+            let slot = self.slots.entry(entry.plugin_id.clone()).or_default();
+            let version = Version { entry: Arc::new(entry.clone()), hash: entry_hash(entry) };
+            if slot.failed.as_ref().is_some_and(|failed| failed.hash != version.hash) {
+                slot.failed = None;
+            }
+            slot.wanted = Some(Wanted { obstacle: obstacle(entry, set, &ordering), version });
+        }
+        self.order = ordering.into_all();
+        self.retry(now, |_, _| true);
+        self.forget_empty();
+    }
+
+    /// Takes everything down.
+    pub(crate) fn dissolve(&mut self) {
+        self.listed.clear();
+        self.order.clear();
+        for slot in self.slots.values_mut() {
+            slot.wanted = None;
+        }
+        self.forget_empty();
+    }
+
+    /// Tries failed plugins again at once, those that `which` chooses.
+    pub(crate) fn retry(&mut self, now: Instant, which: impl Fn(&PluginEntry, PluginReason) -> bool) {
+        for slot in self.slots.values_mut() {
+            if let (Some(failed), Some(wanted)) = (&mut slot.failed, &slot.wanted)
+                && which(&wanted.version.entry, failed.failure.reason)
+            {
+                failed.retry_at = Some(now);
+                failed.attempts = 0;
+            }
+        }
+    }
+
+    /// An attempt begins; what it is for.
+    pub(crate) fn begin(&mut self, plugin_id: &PluginId, now: Instant) -> Option<Arc<PluginEntry>> {
+        let slot = self.slots.get_mut(plugin_id)?;
+        let version = slot.wanted.as_ref()?.version.clone();
+        let entry = version.entry.clone();
+        let again = slot.failed.is_some();
+        slot.attempt = Some(Attempt { version, stage: Stage::Preparing, since: now, again, cancelled: false });
+        Some(entry)
+    }
+
+    /// An attempt has come further.
+    pub(crate) fn reach(&mut self, plugin_id: &PluginId, stage: Stage, now: Instant) {
+        if let Some(attempt) = self.slots.get_mut(plugin_id).and_then(|slot| slot.attempt.as_mut()) {
+            attempt.stage = stage;
+            attempt.since = now;
+        }
+    }
+
+    /// An attempt has failed. `jitter` is between 0 and 1. True when that is news.
+    pub(crate) fn fail(&mut self, plugin_id: &PluginId, failure: PluginFailure, now: Instant, jitter: f64) -> bool {
+        let Some(slot) = self.slots.get_mut(plugin_id) else { return false };
+        let Some(attempt) = slot.attempt.take() else { return false };
+        if slot.wanted.as_ref().is_none_or(|wanted| wanted.version.hash != attempt.version.hash) {
+            // Nobody wants to know any more.
+            return false;
+        }
+        let previous = slot.failed.take().filter(|failed| failed.hash == attempt.version.hash);
+        let is_news = previous.as_ref().is_none_or(|previous| previous.failure != failure);
+        let attempts = previous.map_or(0, |previous| previous.attempts).saturating_add(1);
+        let retry_at = failure.transient.then(|| now + retry_pause(failure.reason, attempts, jitter));
+        slot.failed = Some(Failed { hash: attempt.version.hash, failure, attempts, retry_at });
+        is_news
+    }
+
+    /// An attempt shall end without a result.
+    pub(crate) fn cancel(&mut self, plugin_id: &PluginId) {
+        if let Some(attempt) = self.slots.get_mut(plugin_id).and_then(|slot| slot.attempt.as_mut()) {
+            attempt.cancelled = true;
+        }
+    }
+
+    /// An attempt has ended without a result.
+    pub(crate) fn abandon(&mut self, plugin_id: &PluginId) {
+        if let Some(slot) = self.slots.get_mut(plugin_id) {
+            slot.attempt = None;
+        }
+        self.forget_empty();
+    }
+
+    /// What was attempted serves from now on.
+    pub(crate) fn activate(&mut self, plugin_id: &PluginId) {
+        let Some(slot) = self.slots.get_mut(plugin_id) else { return };
+        let Some(attempt) = slot.attempt.take() else { return };
+        self.activations += 1;
+        slot.running = Some(Running { version: attempt.version, activation: self.activations });
+        slot.failed = None;
+    }
+
+    /// What runs is being taken down.
+    pub(crate) fn leave(&mut self, plugin_id: &PluginId, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(plugin_id) {
+            slot.leaving = slot.running.take().map(|running| Leaving { version: running.version, since: now });
+        }
+    }
+
+    /// It has been taken down.
+    pub(crate) fn left(&mut self, plugin_id: &PluginId) {
+        if let Some(slot) = self.slots.get_mut(plugin_id) {
+            slot.leaving = None;
+        }
+        self.forget_empty();
+    }
+
+    /// Whether the pod has nothing to do with the plugin.
+    pub(crate) fn is_free_of(&self, plugin_id: &PluginId) -> bool {
+        !self.slots.contains_key(plugin_id)
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Artifacts that run or may be wanted soon.
+    pub(crate) fn artifacts(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.slots.values().flat_map(|slot| {
+            let versions = [
+                slot.wanted.as_ref().map(|wanted| &wanted.version),
+                slot.running.as_ref().map(|running| &running.version),
+                slot.leaving.as_ref().map(|leaving| &leaving.version),
+                slot.attempt.as_ref().map(|attempt| &attempt.version),
+            ];
+            versions.into_iter().flatten().map(|version| version.entry.digest).collect::<Vec<_>>()
+        })
+    }
+
+    /// Plugins without which the pod is not ready.
+    pub(crate) fn critical(&self) -> impl Iterator<Item = &PluginId> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.wanted.as_ref().is_some_and(|wanted| wanted.version.entry.critical))
+            .map(|(plugin_id, _)| plugin_id)
+    }
+
+    /// How far the attempt on a plugin has come.
+    pub(crate) fn stage(&self, plugin_id: &PluginId) -> Option<Stage> {
+        Some(self.slots.get(plugin_id)?.attempt.as_ref()?.stage)
+    }
+
+    /// Whether the attempt on a plugin is to end without a result.
+    pub(crate) fn is_cancelled(&self, plugin_id: &PluginId) -> bool {
+        self.slots.get(plugin_id).and_then(|slot| slot.attempt.as_ref()).is_none_or(|attempt| attempt.cancelled)
+    }
+
+    /// Plugins that the set has.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &PluginId> {
+        self.slots.iter().filter(|(_, slot)| slot.wanted.is_some()).map(|(plugin_id, _)| plugin_id)
+    }
+
+    fn forget_empty(&mut self) {
+        self.slots.retain(|_, slot| slot.wanted.is_some() || slot.running.is_some() || slot.leaving.is_some() || slot.attempt.is_some());
+    }
+}
+
+/// Whether a version is inside a range, both in npm's syntax.
+pub(super) fn satisfies(version: &str, range: &str) -> bool {
+    match (node_semver::Version::parse(version), node_semver::Range::parse(range)) {
+        (Ok(version), Ok(range)) => range.satisfies(&version),
+        _ => false,
+    }
+}
+
+fn entry_hash(entry: &PluginEntry) -> Digest {
+    // Serialising plain data does not fail; if it did, the plugin would be reloaded with each set.
+    checkstack_control_api::entry_hash(entry).unwrap_or(entry.digest)
+}
+
+fn obstacle(entry: &PluginEntry, set: &PluginSet, ordering: &Ordering<PluginId>) -> Option<Obstacle> {
+    let found = |reason, message| Some(Obstacle { reason, message });
+    let missing: Vec<String> = entry
+        .dependencies
+        .iter()
+        .filter(|(id, _)| set.plugin(id.as_str()).is_none())
+        .map(|(id, range)| format!("'{id}' ({range})"))
+        .collect();
+    if !missing.is_empty() {
+        let message =
+            format!("needs plugin {}, which this instance does not have: add a CheckstackPlugin for it", missing.join(" and plugin "));
+        return found(PluginReason::DependencyMissing, message);
+    }
+    for (id, range) in &entry.dependencies {
+        if let Some(dependency) = set.plugin(id.as_str())
+            && !satisfies(&dependency.version, range)
+        {
+            let message = format!(
+                "needs plugin '{id}' in version {range}, but this instance has {}: change the version of one of the two",
+                dependency.version
+            );
+            return found(PluginReason::DependencyVersion, message);
+        }
+    }
+    let cycle = ordering.cycle_of(&entry.plugin_id)?;
+    found(
+        PluginReason::DependencyCycle,
+        format!("is part of a dependency cycle: {cycle}; one of these plugins must give up its dependency"),
+    )
+}
+
+/// How long to wait before the next attempt.
+fn retry_pause(reason: PluginReason, attempts: u32, jitter: f64) -> Duration {
+    let most = match reason {
+        // Back within seconds after the database is, and after the operator has uploaded or the
+        // kubelet has mounted what was missing.
+        PluginReason::DatabaseUnavailable => 2,
+        PluginReason::ArtifactMissing | PluginReason::SecretConfigMissing => 5,
+        _ => 60,
+    };
+    backoff::pause(Duration::from_secs(1), Duration::from_secs(most), attempts, jitter)
+}

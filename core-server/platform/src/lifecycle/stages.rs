@@ -1,0 +1,150 @@
+//! The stages of bringing one plugin up and taking it down: what is actually done.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkstack_control_api::report::PluginReason;
+use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
+use futures::FutureExt as _;
+use serde_json::{Map, Value};
+use tracing::{debug, warn};
+
+use crate::artifacts::Materialiser;
+use crate::database::key_value::PluginKeyValue;
+use crate::database::provision::{self, Provisioner};
+use crate::database::sessions::PluginSessions;
+use crate::database::sql::PluginSql;
+use crate::database::{Database, migrations};
+use crate::dispatch::{DispatchTable, Endpoint, Peers};
+use crate::metrics::Metrics;
+use crate::plugin::{MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
+
+/// Loading, compilation included where it was not done before.
+const LOAD: Duration = Duration::from_secs(120);
+/// `init` may take this many times the deadline of an ordinary call,
+const INIT_FACTOR: u32 = 10;
+/// but never less than this may be too little for it.
+const INIT_AT_LEAST: Duration = Duration::from_secs(10);
+/// A plugin watches its own deadlines; this much later it is given up from outside.
+const GRACE: Duration = Duration::from_millis(500);
+/// Calls under way when a plugin is taken down.
+const DRAIN: Duration = Duration::from_secs(10);
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What the stages work with.
+#[derive(Clone)]
+pub(crate) struct Stages {
+    pub(crate) materialiser: Materialiser,
+    pub(crate) loader: Arc<dyn PluginLoader>,
+    pub(crate) database: Database,
+    pub(crate) sessions: PluginSessions,
+    pub(crate) provisioner: Provisioner,
+    pub(crate) table: Arc<DispatchTable>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A plugin of which nothing has run but its description.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) plugin: Arc<dyn Plugin>,
+    artifact: MaterialisedArtifact,
+}
+
+impl Stages {
+    /// Materialises, loads, describes.
+    pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Map<String, Value>) -> Result<Loaded, PluginFailure> {
+        let artifact = self.materialiser.materialise(entry).await?;
+        let load = self.loader.load(entry, &artifact, self.services(entry, config));
+        let plugin = guarded("loading", LOAD, load).await?;
+        Ok(Loaded { plugin, artifact })
+    }
+
+    /// Migrates the schema, then initialises.
+    pub(crate) async fn initialise(&self, entry: &PluginEntry, loaded: &Loaded) -> Result<(), PluginFailure> {
+        let migrations = self.materialiser.migrations(&loaded.artifact).await?;
+        if entry.grants.database {
+            let provisioned = self.provisioner.provision(&entry.plugin_id, call_deadline(entry)).await.map_err(provision::failure)?;
+            migrations::migrate(&self.sessions, &provisioned, &entry.plugin_id, &migrations).await?;
+        } else if !migrations.is_empty() {
+            return Err(PluginFailure::terminal(
+                PluginReason::InvalidPackage,
+                "the package has migrations, but the plugin is not granted a database: set spec.grants.database to true",
+            ));
+        }
+        guarded("init", init_deadline(entry), loaded.plugin.init()).await
+    }
+
+    pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded) -> Result<(), PluginFailure> {
+        guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await
+    }
+
+    /// What other plugins, and later everybody, can call.
+    pub(crate) fn endpoint(&self, entry: &PluginEntry, loaded: &Loaded) -> Arc<Endpoint> {
+        let metrics = self.metrics.calls_of(&entry.plugin_id);
+        Arc::new(Endpoint::new(entry.plugin_id.clone(), loaded.plugin.clone(), call_deadline(entry), metrics))
+    }
+
+    /// Waits for calls under way and shuts down. Never fails and always ends.
+    pub(crate) async fn take_down(&self, plugin_id: &PluginId, endpoint: &Endpoint) {
+        if !endpoint.drain(DRAIN).await {
+            warn!(plugin = %plugin_id, "calls were still running {} s after the plugin had been taken out of service", DRAIN.as_secs());
+        }
+        self.shut_down(plugin_id, endpoint.plugin().as_ref()).await;
+    }
+
+    /// Tells a plugin that it is over.
+    pub(crate) async fn shut_down(&self, plugin_id: &PluginId, plugin: &dyn Plugin) {
+        match tokio::time::timeout(SHUTDOWN, AssertUnwindSafe(plugin.shutdown()).catch_unwind()).await {
+            Ok(Ok(())) => debug!(plugin = %plugin_id, "shut down"),
+            Ok(Err(_)) => warn!(plugin = %plugin_id, "the plugin's host panicked while it was shut down"),
+            Err(_) => warn!(plugin = %plugin_id, "the plugin did not shut down within {} s", SHUTDOWN.as_secs()),
+        }
+    }
+
+    /// Deletes unpacked artifacts that are no longer of use.
+    pub(crate) async fn keep_only(&self, artifacts: Vec<Digest>) {
+        let wanted: Vec<String> = artifacts.iter().map(Digest::hex).collect();
+        self.materialiser.retain(move |name| wanted.iter().any(|wanted| wanted == name)).await;
+    }
+
+    fn services(&self, entry: &PluginEntry, config: Map<String, Value>) -> PluginServices {
+        let plugin_id = entry.plugin_id.clone();
+        let has_database = entry.grants.database;
+        let sql = has_database.then(|| {
+            let login = self.provisioner.login(&plugin_id);
+            Arc::new(PluginSql::new(self.sessions.clone(), login, call_deadline(entry))) as _
+        });
+        let key_value = has_database.then(|| Arc::new(PluginKeyValue::new(self.database.clone(), plugin_id.clone())) as _);
+        PluginServices {
+            plugin_id,
+            config: Arc::new(config),
+            grants: Arc::new(entry.grants.clone()),
+            dependencies: Arc::new(BTreeMap::clone(&entry.dependencies)),
+            key_value,
+            sql,
+            peers: Arc::new(Peers(self.table.clone())),
+        }
+    }
+}
+
+fn call_deadline(entry: &PluginEntry) -> Duration {
+    Duration::from_millis(entry.grants.deadline_milliseconds)
+}
+
+fn init_deadline(entry: &PluginEntry) -> Duration {
+    call_deadline(entry).saturating_mul(INIT_FACTOR).max(INIT_AT_LEAST) + GRACE
+}
+
+/// Runs something of a plugin's so that neither silence nor a panic gets any further.
+async fn guarded<T>(what: &str, deadline: Duration, call: impl Future<Output = Result<T, PluginFailure>>) -> Result<T, PluginFailure> {
+    match tokio::time::timeout(deadline, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(PluginFailure::transient(PluginReason::Internal, format!("the plugin's host panicked during {what}"))),
+        Err(_) => Err(PluginFailure::transient(
+            PluginReason::DeadlineExceeded,
+            format!("{what} did not finish within {} ms: raise spec.grants.deadline if it needs longer", deadline.as_millis()),
+        )),
+    }
+}

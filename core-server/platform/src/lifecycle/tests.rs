@@ -1,0 +1,535 @@
+//! The planner, by simulation: a clock that jumps, plugins that behave as told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use checkstack_control_api::report::{PluginReason, PluginReport, PluginState, PodReport};
+use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId, PluginSet};
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::fleet::{Fleet, Stage};
+use super::plan::{Action, PATIENCE, plan};
+use super::report::report;
+use crate::plugin::PluginFailure;
+
+/// What a version of a plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    Good,
+    FailsToLoad,
+    /// Again and again, but it may pass.
+    FailsToInit,
+    /// Until its deadline.
+    HangsInInit,
+    FailsToAnnounce,
+}
+
+const STAGE_TIME: Duration = Duration::from_millis(10);
+const INIT_DEADLINE: Duration = Duration::from_secs(20);
+
+struct Simulation {
+    fleet: Fleet,
+    begin: Instant,
+    now: Instant,
+    /// `init a`, `active a`, `down a`, …
+    log: Vec<String>,
+    behaviours: BTreeMap<String, Behaviour>,
+    pending: Vec<(Instant, PluginId, Done)>,
+    revision: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Done {
+    Prepared,
+    Initialised,
+    Announced,
+    Failed(PluginFailure),
+    Cancelled,
+    Down,
+}
+
+impl Simulation {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { fleet: Fleet::new("ns/main"), begin: now, now, log: vec![], behaviours: BTreeMap::new(), pending: vec![], revision: 0 }
+    }
+
+    fn behave(&mut self, plugin: &str, behaviour: Behaviour) {
+        self.behaviours.insert(plugin.into(), behaviour);
+    }
+
+    fn adopt(&mut self, plugins: &[PluginEntry]) {
+        self.revision += 1;
+        let set = PluginSet { revision: self.revision, plugins: plugins.to_vec(), ..PluginSet::empty("ns/main") };
+        self.fleet.adopt(&set, set.hash().unwrap(), self.now);
+        self.act();
+    }
+
+    /// Lets time pass until nothing is under way, `limit` at the most.
+    fn run(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        loop {
+            self.act();
+            let next = self.pending.iter().map(|(at, _, _)| *at).chain(plan(&self.fleet, self.now).look_again).min();
+            match next {
+                Some(at) if at <= end => self.now = self.now.max(at),
+                _ => return,
+            }
+            let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(|(at, _, _)| *at <= self.now);
+            self.pending = later;
+            for (_, id, done) in due {
+                self.take(&id, done);
+            }
+        }
+    }
+
+    fn run_until_quiet(&mut self) {
+        self.run(Duration::from_secs(60));
+    }
+
+    fn act(&mut self) {
+        for _ in 0..1000 {
+            let actions = plan(&self.fleet, self.now).actions;
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                self.perform(action);
+            }
+        }
+        panic!("the planner never comes to rest: {:?}", plan(&self.fleet, self.now));
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Prepare(id) => {
+                self.fleet.begin(&id, self.now).unwrap();
+                let done = match self.behaviour(&id) {
+                    Behaviour::FailsToLoad => Done::Failed(PluginFailure::terminal(PluginReason::InvalidComponent, "is no component")),
+                    _ => Done::Prepared,
+                };
+                self.later(STAGE_TIME, id, done);
+            }
+            Action::Initialise(id) => {
+                self.log.push(format!("init {id}"));
+                self.fleet.reach(&id, Stage::Initialising, self.now);
+                match self.behaviour(&id) {
+                    Behaviour::FailsToInit => {
+                        let failure = PluginFailure::transient(PluginReason::InitFailed, "says no");
+                        self.later(STAGE_TIME, id, Done::Failed(failure));
+                    }
+                    Behaviour::HangsInInit => {
+                        let failure = PluginFailure::transient(PluginReason::DeadlineExceeded, "hangs");
+                        self.later(INIT_DEADLINE, id, Done::Failed(failure));
+                    }
+                    _ => self.later(STAGE_TIME, id, Done::Initialised),
+                }
+            }
+            Action::Announce(id) => {
+                self.log.push(format!("ready {id}"));
+                self.fleet.reach(&id, Stage::Announcing, self.now);
+                let done = match self.behaviour(&id) {
+                    Behaviour::FailsToAnnounce => Done::Failed(PluginFailure::terminal(PluginReason::InitFailed, "not after all")),
+                    _ => Done::Announced,
+                };
+                self.later(STAGE_TIME, id, done);
+            }
+            Action::Activate(id) => {
+                self.log.push(format!("active {id}"));
+                self.fleet.activate(&id);
+            }
+            Action::Cancel(id) => match self.fleet.stage(&id) {
+                Some(Stage::Preparing | Stage::Initialising | Stage::Announcing) => {
+                    self.fleet.cancel(&id);
+                    self.pending.retain(|(_, pending, _)| *pending != id);
+                    self.later(Duration::from_millis(1), id, Done::Cancelled);
+                }
+                _ => self.fleet.abandon(&id),
+            },
+            Action::TakeDown(id) => {
+                self.log.push(format!("down {id}"));
+                self.fleet.leave(&id, self.now);
+                self.later(STAGE_TIME, id, Done::Down);
+            }
+        }
+    }
+
+    fn take(&mut self, id: &PluginId, done: Done) {
+        match done {
+            Done::Prepared => self.fleet.reach(id, Stage::Prepared, self.now),
+            Done::Initialised => self.fleet.reach(id, Stage::Initialised, self.now),
+            Done::Announced => self.fleet.reach(id, Stage::Announced, self.now),
+            Done::Failed(failure) => {
+                self.fleet.fail(id, failure, self.now, 1.0);
+            }
+            Done::Cancelled => self.fleet.abandon(id),
+            Done::Down => self.fleet.left(id),
+        }
+    }
+
+    fn later(&mut self, after: Duration, id: PluginId, done: Done) {
+        self.pending.push((self.now + after, id, done));
+    }
+
+    /// Of the version that is being brought up.
+    fn behaviour(&self, id: &PluginId) -> Behaviour {
+        let wanted = self.report().plugins.into_iter().find(|plugin| plugin.plugin_id == *id).and_then(|plugin| plugin.desired);
+        let version = wanted.map(|wanted| wanted.version).unwrap_or_default();
+        let of_version = self.behaviours.get(&format!("{id}@{version}"));
+        of_version.or_else(|| self.behaviours.get(id.as_str())).copied().unwrap_or(Behaviour::Good)
+    }
+
+    fn report(&self) -> PodReport {
+        report(&self.fleet, "pod", "1.2.3")
+    }
+
+    fn plugin(&self, id: &str) -> PluginReport {
+        self.report().plugins.into_iter().find(|plugin| plugin.plugin_id.as_str() == id).unwrap()
+    }
+
+    fn state(&self, id: &str) -> (PluginState, PluginReason) {
+        let plugin = self.plugin(id);
+        (plugin.state, plugin.reason)
+    }
+
+    fn active_version(&self, id: &str) -> Option<String> {
+        self.plugin(id).active.map(|active| active.version)
+    }
+
+    /// What was logged since the last call.
+    fn taken_log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now - self.begin
+    }
+}
+
+fn id(id: &str) -> PluginId {
+    id.parse().unwrap()
+}
+
+/// `entry("b@2.0.0", &["a ^1"])`
+fn entry(plugin: &str, dependencies: &[&str]) -> PluginEntry {
+    let (plugin, version) = plugin.split_once('@').unwrap_or((plugin, "1.0.0"));
+    let dependency = |text: &&str| {
+        let (plugin, range) = text.split_once(' ').unwrap_or((text, "^1"));
+        (id(plugin), range.to_owned())
+    };
+    PluginEntry {
+        resource: plugin.into(),
+        plugin_id: id(plugin),
+        package: format!("@acme/{plugin}"),
+        version: version.into(),
+        digest: Digest::of(format!("{plugin}@{version}").as_bytes()),
+        dependencies: dependencies.iter().map(dependency).collect(),
+        critical: false,
+        config: serde_json::Map::new(),
+        secret_config_hash: None,
+        grants: Grants::default(),
+    }
+}
+
+const ACTIVE: (PluginState, PluginReason) = (PluginState::Active, PluginReason::Active);
+
+#[test]
+fn plugins_come_up_in_dependency_order_all_initialised_before_the_first_is_told() {
+    let mut simulation = Simulation::new();
+    simulation.adopt(&[entry("c", &["b"]), entry("d", &[]), entry("b", &["a"]), entry("a", &[])]);
+    assert!(!simulation.report().settled);
+    simulation.run_until_quiet();
+    let expected = "init d, init a, init b, init c, ready d, active d, ready a, active a, ready b, active b, ready c, active c";
+    assert_eq!(simulation.taken_log().join(", "), expected);
+    assert!(simulation.report().settled);
+}
+
+#[test]
+fn what_cannot_come_up_blocks_only_itself_and_its_dependents() {
+    let mut simulation = Simulation::new();
+    simulation.behave("bad", Behaviour::FailsToLoad);
+    simulation.adopt(&[
+        entry("good", &[]),
+        entry("bad", &[]),
+        entry("on-bad", &["bad"]),
+        entry("on-on-bad", &["on-bad"]),
+        entry("lonely", &["nobody ^2"]),
+        entry("old-taste", &["good ^3"]),
+        entry("x", &["y"]),
+        entry("y", &["x"]),
+        entry("on-cycle", &["x"]),
+    ]);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.state("good"), ACTIVE);
+    assert_eq!(simulation.state("bad"), (PluginState::Failed, PluginReason::InvalidComponent));
+    assert_eq!(simulation.state("on-bad"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+    assert_eq!(simulation.state("on-on-bad"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+    assert_eq!(simulation.state("lonely"), (PluginState::Blocked, PluginReason::DependencyMissing));
+    assert_eq!(simulation.state("old-taste"), (PluginState::Blocked, PluginReason::DependencyVersion));
+    assert_eq!(simulation.state("on-cycle"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+    assert_eq!(simulation.state("x"), (PluginState::Blocked, PluginReason::DependencyCycle));
+    assert!(simulation.plugin("x").message.contains("x → y → x"), "{}", simulation.plugin("x").message);
+    assert!(simulation.plugin("lonely").message.contains("'nobody' (^2)"), "{}", simulation.plugin("lonely").message);
+    assert!(simulation.report().settled);
+}
+
+#[test]
+fn nobody_waits_long_for_a_plugin_that_hangs() {
+    let mut simulation = Simulation::new();
+    simulation.behave("a", Behaviour::HangsInInit);
+    simulation.adopt(&[entry("a", &[]), entry("b", &[]), entry("on-a", &["a"])]);
+    simulation.run(PATIENCE * 2 + STAGE_TIME * 5);
+    assert_eq!(simulation.state("b"), ACTIVE);
+    assert_eq!(simulation.state("a").0, PluginState::Loading);
+    simulation.run(INIT_DEADLINE);
+    assert_eq!(simulation.state("a"), (PluginState::Failed, PluginReason::DeadlineExceeded));
+    assert_eq!(simulation.state("on-a"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+    // Its further attempts hold up nobody at all.
+    simulation.run(Duration::from_secs(5));
+    let before = simulation.elapsed();
+    simulation.adopt(&[entry("a", &[]), entry("b", &[]), entry("on-a", &["a"]), entry("c", &[])]);
+    simulation.run(STAGE_TIME * 5);
+    assert_eq!(simulation.state("c"), ACTIVE);
+    assert!(simulation.elapsed() - before < PATIENCE);
+}
+
+#[test]
+fn a_failing_upgrade_leaves_the_old_version_serving_and_a_correction_heals_it() {
+    let mut simulation = Simulation::new();
+    simulation.adopt(&[entry("a", &[]), entry("on-a", &["a >=1"])]);
+    simulation.run_until_quiet();
+    simulation.taken_log();
+    simulation.behave("a@2.0.0", Behaviour::FailsToAnnounce);
+    simulation.adopt(&[entry("a@2.0.0", &[]), entry("on-a", &["a >=1"])]);
+    simulation.run_until_quiet();
+    let a = simulation.plugin("a");
+    assert_eq!((a.state, a.reason), (PluginState::Failed, PluginReason::InitFailed));
+    assert_eq!((a.active.unwrap().version, a.desired.unwrap().version), ("1.0.0".into(), "2.0.0".into()));
+    assert_eq!(simulation.state("on-a"), ACTIVE);
+    assert_eq!(simulation.taken_log().join(", "), "init a, ready a");
+    simulation.adopt(&[entry("a@2.0.1", &[]), entry("on-a", &["a >=1"])]);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.active_version("a").as_deref(), Some("2.0.1"));
+    assert_eq!(simulation.taken_log().join(", "), "init a, ready a, active a", "the dependent is not touched");
+}
+
+#[test]
+fn a_new_dependent_comes_up_with_the_old_version_if_that_is_in_its_range() {
+    let mut simulation = Simulation::new();
+    simulation.adopt(&[entry("a", &[])]);
+    simulation.run_until_quiet();
+    simulation.behave("a@1.1.0", Behaviour::FailsToLoad);
+    simulation.adopt(&[entry("a@1.1.0", &[]), entry("any", &["a ^1"]), entry("newer", &["a ^1.1"])]);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.state("any"), ACTIVE);
+    assert_eq!(simulation.state("newer"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+}
+
+#[test]
+fn what_lost_a_dependency_is_taken_down_dependents_first_and_comes_back_with_it() {
+    let mut simulation = Simulation::new();
+    let all = [entry("a", &[]), entry("b", &["a"]), entry("c", &["b"]), entry("d", &[])];
+    simulation.adopt(&all);
+    simulation.run_until_quiet();
+    simulation.taken_log();
+    simulation.adopt(&all[1..]);
+    assert_eq!(simulation.plugin("a").state, PluginState::Draining);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.taken_log().join(", "), "down c, down b, down a");
+    assert_eq!(simulation.state("b"), (PluginState::Blocked, PluginReason::DependencyMissing));
+    assert_eq!(simulation.state("c"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+    assert_eq!(simulation.state("d"), ACTIVE);
+    assert_eq!(simulation.report().plugins.len(), 3, "a is gone");
+    simulation.adopt(&all);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.taken_log().join(", "), "init a, init b, init c, ready a, active a, ready b, active b, ready c, active c");
+}
+
+#[test]
+fn a_newer_set_supersedes_what_is_being_done() {
+    let mut simulation = Simulation::new();
+    simulation.behave("a@1.0.0", Behaviour::HangsInInit);
+    simulation.adopt(&[entry("a", &[]), entry("b", &[])]);
+    simulation.run(Duration::from_secs(5));
+    simulation.adopt(&[entry("a@1.0.1", &[]), entry("b", &[])]);
+    simulation.run(STAGE_TIME * 10);
+    assert_eq!(simulation.active_version("a").as_deref(), Some("1.0.1"));
+    assert!(simulation.report().settled);
+    simulation.adopt(&[]);
+    simulation.run_until_quiet();
+    assert!(simulation.fleet.is_empty());
+}
+
+#[test]
+fn transient_failures_are_tried_again_with_growing_pauses_and_the_report_does_not_flap() {
+    let mut simulation = Simulation::new();
+    simulation.behave("a", Behaviour::FailsToInit);
+    simulation.adopt(&[entry("a", &[]), entry("on-a", &["a"])]);
+    simulation.run(STAGE_TIME * 3);
+    let mut attempts = Vec::new();
+    for _ in 0..200 {
+        assert_eq!(simulation.state("a"), (PluginState::Failed, PluginReason::InitFailed));
+        assert_eq!(simulation.state("on-a"), (PluginState::Blocked, PluginReason::DependencyNotActive));
+        assert!(simulation.report().settled);
+        if !simulation.taken_log().is_empty() {
+            attempts.push(simulation.elapsed().as_secs());
+        }
+        let next = simulation.now + Duration::from_secs(1);
+        simulation.run(Duration::from_secs(1));
+        simulation.now = simulation.now.max(next);
+    }
+    assert_eq!(attempts, [0, 2, 4, 8, 16, 32, 64, 124, 184], "1, 2, 4, … up to 60 s after each other, seen once a second");
+    simulation.behave("a", Behaviour::Good);
+    simulation.fleet.retry(simulation.now, |_, _| true);
+    simulation.run(STAGE_TIME * 10);
+    assert_eq!((simulation.state("a"), simulation.state("on-a")), (ACTIVE, ACTIVE));
+}
+
+#[test]
+fn terminal_failures_wait_for_a_set_or_a_command() {
+    let mut simulation = Simulation::new();
+    simulation.behave("a", Behaviour::FailsToLoad);
+    simulation.adopt(&[entry("a", &[])]);
+    simulation.run(Duration::from_secs(3600));
+    assert!(simulation.elapsed() < Duration::from_secs(1), "nothing was left to do");
+    simulation.behave("a", Behaviour::Good);
+    simulation.adopt(&[entry("a", &[])]);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.state("a"), ACTIVE);
+}
+
+#[test]
+fn at_the_end_everything_goes_down_in_reverse_order() {
+    let mut simulation = Simulation::new();
+    simulation.behave("stuck", Behaviour::HangsInInit);
+    simulation.adopt(&[entry("a", &[]), entry("b", &["a"]), entry("c", &[]), entry("d", &["c", "b"]), entry("stuck", &["a"])]);
+    simulation.run(Duration::from_secs(5));
+    simulation.taken_log();
+    simulation.fleet.dissolve();
+    simulation.run_until_quiet();
+    assert_eq!(simulation.taken_log().join(", "), "down d, down b, down c, down a");
+    assert!(simulation.fleet.is_empty());
+}
+
+// Random sets, one after the other, with random behaviour.
+
+fn behaviours() -> impl Strategy<Value = Behaviour> {
+    prop_oneof![
+        6 => Just(Behaviour::Good),
+        1 => Just(Behaviour::FailsToLoad),
+        1 => Just(Behaviour::FailsToInit),
+        1 => Just(Behaviour::HangsInInit),
+        1 => Just(Behaviour::FailsToAnnounce),
+    ]
+}
+
+/// Some of six plugins, each in one of three versions, with any dependencies: cycles, too.
+fn sets() -> impl Strategy<Value = Vec<PluginEntry>> {
+    let range = prop_oneof![4 => Just("*"), 1 => Just("^1"), 1 => Just("^2")];
+    let dependencies = prop::collection::btree_map(0..6_usize, range, 0..3);
+    let plugin = prop::option::weighted(0.8, (1..=3_u8, dependencies));
+    prop::collection::vec(plugin, 6).prop_map(|plugins| {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let present = plugins.into_iter().enumerate().filter_map(|(index, plugin)| Some((index, plugin?)));
+        present
+            .map(|(index, (version, dependencies))| {
+                let dependencies: Vec<String> = dependencies
+                    .into_iter()
+                    .filter(|(dependency, _)| *dependency != index)
+                    .map(|(dependency, range)| format!("{} {range}", names[dependency]))
+                    .collect();
+                let dependencies: Vec<&str> = dependencies.iter().map(String::as_str).collect();
+                entry(&format!("{}@{version}.0.0", names[index]), &dependencies)
+            })
+            .collect()
+    })
+}
+
+/// Plugins that nothing of the new set gives a reason to touch.
+fn untouchable(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<PluginId> {
+    let unchanged = |plugin: &PluginReport| {
+        let hash = |entry: &PluginEntry| checkstack_control_api::entry_hash(entry).unwrap();
+        let active = plugin.active.as_ref()?;
+        set.iter().find(|entry| entry.plugin_id == plugin.plugin_id && hash(entry) == active.entry_hash)
+    };
+    let report = simulation.report();
+    let mut candidates: BTreeMap<PluginId, &PluginEntry> =
+        report.plugins.iter().filter_map(|plugin| Some((plugin.plugin_id.clone(), unchanged(plugin)?))).collect();
+    loop {
+        let before = candidates.len();
+        let names: BTreeSet<PluginId> = candidates.keys().cloned().collect();
+        // Strict: all dependencies unchanged as well.
+        candidates.retain(|_, entry| entry.dependencies.keys().all(|dependency| names.contains(dependency)));
+        if candidates.len() == before {
+            return candidates.into_keys().collect();
+        }
+    }
+}
+
+/// Plugins that must be active in the end: good ones on good ones, without obstacles.
+fn must_be_active(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<PluginId> {
+    let is_good = |entry: &&PluginEntry| {
+        let behaviour = simulation.behaviours.get(&format!("{}@{}", entry.plugin_id, entry.version));
+        behaviour.copied().unwrap_or(Behaviour::Good) == Behaviour::Good
+    };
+    let mut active: BTreeSet<PluginId> = BTreeSet::new();
+    loop {
+        let before = active.len();
+        for entry in set.iter().filter(is_good) {
+            let fits = |(dependency, range): (&PluginId, &String)| {
+                let version = set.iter().find(|entry| entry.plugin_id == *dependency).map(|entry| entry.version.as_str());
+                active.contains(dependency) && version.is_some_and(|version| super::fleet::satisfies(version, range))
+            };
+            if entry.dependencies.iter().all(fits) {
+                active.insert(entry.plugin_id.clone());
+            }
+        }
+        if active.len() == before {
+            return active;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_sets_and_the_plugins_do(
+        steps in prop::collection::vec((sets(), 0..30_000_u64), 1..5),
+        behaviours in prop::collection::vec(behaviours(), 18),
+    ) {
+        let mut simulation = Simulation::new();
+        for (index, behaviour) in behaviours.into_iter().enumerate() {
+            let plugin = ["a", "b", "c", "d", "e", "f"][index / 3];
+            simulation.behave(&format!("{plugin}@{}.0.0", index % 3 + 1), behaviour);
+        }
+        for (set, milliseconds) in &steps {
+            let untouchable = untouchable(&simulation, set);
+            simulation.taken_log();
+            simulation.adopt(set);
+            simulation.run(Duration::from_millis(*milliseconds));
+            for plugin in &untouchable {
+                prop_assert_eq!(simulation.state(plugin.as_str()), ACTIVE);
+                let touched = simulation.log.iter().any(|line| line.ends_with(&format!(" {plugin}")));
+                prop_assert!(!touched, "{} was touched: {:?}", plugin, simulation.log);
+            }
+        }
+        simulation.run(Duration::from_secs(300));
+        let (last, _) = steps.last().unwrap();
+        let report = simulation.report();
+        let listed: Vec<&str> = last.iter().map(|entry| entry.plugin_id.as_str()).collect();
+        prop_assert_eq!(report.plugins.iter().map(|plugin| plugin.plugin_id.as_str()).collect::<Vec<_>>(), listed);
+        prop_assert!(report.settled);
+        for plugin in must_be_active(&simulation, last) {
+            prop_assert_eq!(simulation.state(plugin.as_str()), ACTIVE, "{}", plugin);
+        }
+        for plugin in &report.plugins {
+            prop_assert_eq!(plugin.state == PluginState::Active, plugin.active == plugin.desired);
+            prop_assert_eq!(plugin.message.is_empty(), plugin.state == PluginState::Active);
+        }
+        simulation.fleet.dissolve();
+        simulation.run(Duration::from_secs(60));
+        prop_assert!(simulation.fleet.is_empty());
+    }
+}

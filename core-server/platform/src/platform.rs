@@ -1,0 +1,320 @@
+//! The platform as a whole: started, serving, ended.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use checkstack_control_api::{SealingKey, SecretValues};
+use checkstack_plugin_package::{PluginEntry, PluginSet};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::artifacts::{ArtifactStore, Materialiser};
+use crate::database::provision::Provisioner;
+use crate::database::sessions::PluginSessions;
+use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
+use crate::http::gate::{Gate, Phase};
+use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, Shared, Surface};
+use crate::keys::{Keys, KeysError};
+use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
+use crate::metrics::Metrics;
+use crate::mounted_set::{self, MountedSetError};
+use crate::plugin::{PluginFailure, PluginLoader, ProbeOutcome};
+use crate::readiness::{Probe, ReadinessRegistry, ReadyLog};
+
+/// For the first set: after this the pod says what it can do, whatever plugins are still busy.
+const FIRST_SET: Duration = Duration::from_secs(30);
+/// The database's answer to the readiness probe; shorter than the registry's own limit.
+const PING: Duration = Duration::from_millis(1500);
+const CLOSE_IDLE_CONNECTIONS: Duration = Duration::from_secs(5);
+const SWEEP_KEY_VALUE: Duration = Duration::from_secs(60);
+
+/// What the platform has to be told.
+#[derive(Debug, Clone)]
+pub struct PlatformSettings {
+    /// `<namespace>/<name>` of the instance.
+    pub instance: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The server's release.
+    pub server_version: String,
+    /// `plugins.lock.json` and its signature; need not exist.
+    pub plugin_set_directory: PathBuf,
+    /// Secret configuration values; need not exist.
+    pub plugin_config_directory: PathBuf,
+    /// `jwks.json` and `sealing.key`.
+    pub keys_directory: PathBuf,
+    /// Where artifacts are unpacked and compiled; only this server writes to it.
+    pub state_directory: PathBuf,
+    /// PostgreSQL.
+    pub database: DatabaseSettings,
+    /// Largest body of a request to a plugin.
+    pub max_body_bytes: usize,
+}
+
+impl PlatformSettings {
+    /// Settings with the default limits.
+    pub fn new(instance: impl Into<String>, pod: impl Into<String>, database: DatabaseSettings) -> Self {
+        Self {
+            instance: instance.into(),
+            pod: pod.into(),
+            server_version: env!("CARGO_PKG_VERSION").into(),
+            plugin_set_directory: "/etc/checkstack/plugin-set".into(),
+            plugin_config_directory: "/etc/checkstack/plugin-config".into(),
+            keys_directory: "/etc/checkstack/keys".into(),
+            state_directory: "/var/lib/checkstack".into(),
+            database,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+        }
+    }
+}
+
+/// Why the core could not start. A plugin is never the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// See there.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// See there.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The sandbox for plugins cannot work here.
+    #[error("plugins cannot be run on this machine: {0}")]
+    Loader(String),
+}
+
+/// Makes what loads plugins, once the instance's key is known.
+pub trait MakeLoader: FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send {}
+
+impl<Make: FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send> MakeLoader for Make {}
+
+/// A core server, without its sockets and its signals.
+pub struct Platform {
+    settings: PlatformSettings,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Platform {
+    /// Answers at once, but has not started yet: see [`Self::start`].
+    pub fn new(settings: PlatformSettings) -> Self {
+        let shared = Shared {
+            gate: Gate::new(),
+            table: Arc::default(),
+            readiness: ReadinessRegistry::default(),
+            once_ready: OnceReady::default(),
+            metrics: Metrics::new(&settings.server_version),
+            ready_log: ReadyLog::default(),
+            max_body_bytes: settings.max_body_bytes,
+            core: OnceLock::new(),
+        };
+        Self { settings, shared: Arc::new(shared), stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    /// What answers requests.
+    pub fn surface(&self) -> Surface {
+        Surface::new(self.shared.clone())
+    }
+
+    /// Connects, migrates, and brings up the plugins of the mounted set. Returns when that set has
+    /// been worked off, whatever became of its plugins. An error is final: the process should end.
+    ///
+    /// `loader` makes the sandbox; it gets the key that all replicas share.
+    pub async fn start(&self, loader: impl MakeLoader) -> Result<(), StartError> {
+        let started = self.start_core(loader).await;
+        if let Err(error) = &started {
+            self.shared.gate.enter(Phase::Failed(error.to_string()));
+        }
+        started
+    }
+
+    async fn start_core(&self, loader: impl MakeLoader) -> Result<(), StartError> {
+        let settings = &self.settings;
+        let keys = Keys::read(&settings.keys_directory).await?;
+        let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
+        let database = Database::open(&settings.database).await?;
+        let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &keys.verifying()).await;
+        let core = self.core(keys, database.clone(), loader);
+        let core = self.shared.core.get_or_init(|| core);
+        self.register_probes(&database);
+        self.spawn_housekeeping(&database, &core.sessions);
+        self.shared.gate.enter(Phase::RoutesReady);
+        self.take_over(core, mounted);
+        if !core.lifecycle.settled(FIRST_SET).await {
+            warn!("some plugins are still busy; going on without them");
+        }
+        self.shared.gate.enter(Phase::Initialised);
+        info!(instance = settings.instance, version = settings.server_version, "the server has started");
+        Ok(())
+    }
+
+    fn core(&self, keys: Keys, database: Database, loader: Arc<dyn PluginLoader>) -> Core {
+        let settings = &self.settings;
+        let sessions =
+            PluginSessions::new(database.options(), settings.database.plugin_connections, settings.database.connections_per_plugin);
+        let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
+        let store = ArtifactStore::new(database.clone());
+        let stages = Stages {
+            materialiser: Materialiser::new(store.clone(), loader.clone(), &settings.state_directory),
+            loader,
+            database: database.clone(),
+            sessions: sessions.clone(),
+            provisioner: provisioner.clone(),
+            table: self.shared.table.clone(),
+            metrics: self.shared.metrics.clone(),
+        };
+        let lifecycle = LifecycleSettings {
+            instance: settings.instance.clone(),
+            pod: settings.pod.clone(),
+            server_version: settings.server_version.clone(),
+            plugin_config_directory: settings.plugin_config_directory.clone(),
+            sealing_key: keys.sealing.clone(),
+        };
+        let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
+        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle }
+    }
+
+    /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
+    /// delivered one: else a rollout would put pods into service that have no plugins.
+    fn take_over(&self, core: &Core, mounted: Result<Option<PluginSet>, MountedSetError>) {
+        let problem = match mounted {
+            Ok(None) => return debug!("no plugin set is mounted"),
+            Ok(Some(set)) => match core.lifecycle.offer(set, SecretValues::default()) {
+                Ok(_) => return,
+                Err(rejected) => rejected.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        error!(problem, "the mounted plugin set is not used; waiting for the operator to deliver one");
+        self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet { shared: self.shared.clone(), problem }));
+    }
+
+    fn register_probes(&self, database: &Database) {
+        self.shared.readiness.register("core.init", Arc::new(Initialised(self.shared.clone())));
+        self.shared.readiness.register("database", Arc::new(DatabaseAnswers(database.clone())));
+    }
+
+    fn spawn_housekeeping(&self, database: &Database, sessions: &PluginSessions) {
+        let sessions = sessions.clone();
+        self.repeat(CLOSE_IDLE_CONNECTIONS, move || {
+            sessions.close_expired();
+            std::future::ready(())
+        });
+        let database = database.clone();
+        self.repeat(SWEEP_KEY_VALUE, move || {
+            let database = database.clone();
+            async move {
+                match key_value::sweep(&database).await {
+                    Ok(0) => {}
+                    Ok(entries) => debug!(entries, "deleted expired entries of key-value stores"),
+                    Err(error) => debug!(%error, "expired entries of key-value stores could not be deleted"),
+                }
+            }
+        });
+    }
+
+    fn repeat<Work>(&self, every: Duration, work: impl Fn() -> Work + Send + 'static)
+    where
+        Work: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Replicas that started together do not do it together.
+            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every.mul_f64(0.5 + rand::random::<f64>() / 2.0), every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = ticks.tick() => work().await,
+                }
+            }
+        });
+    }
+
+    /// Waits until plugins can no longer be managed, which is a fault of the server: it should end.
+    /// For a server that has started.
+    pub async fn broken(&self) {
+        match self.shared.core.get() {
+            Some(core) => core.lifecycle.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// From now on unready; everything is still served.
+    pub fn begin_shutdown(&self) {
+        self.shared.gate.enter(Phase::ShuttingDown);
+    }
+
+    /// Takes the plugins down and closes the database. To be called when no request is under way.
+    pub async fn finish_shutdown(&self) {
+        self.stop.cancel();
+        if let Some(core) = self.shared.core.get() {
+            core.lifecycle.shut_down().await;
+            core.sessions.shut_down(Duration::from_secs(2)).await;
+            if tokio::time::timeout(Duration::from_secs(2), core.database.close()).await.is_err() {
+                debug!("the database's connections did not close in time");
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The work of the init container: everything of the mounted set, verified, unpacked, compiled.
+/// Plugins that could not be materialised are returned; only the core's own trouble is an error.
+pub async fn materialise(
+    settings: &PlatformSettings,
+    loader: impl MakeLoader,
+) -> Result<Result<Vec<(PluginEntry, PluginFailure)>, MountedSetError>, StartError> {
+    let keys = Keys::read(&settings.keys_directory).await?;
+    let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
+    let set = match mounted_set::read(&settings.plugin_set_directory, &settings.instance, &keys.verifying()).await {
+        Ok(Some(set)) => set,
+        Ok(None) => return Ok(Ok(Vec::new())),
+        Err(error) => return Ok(Err(error)),
+    };
+    let database = Database::open(&settings.database).await?;
+    let materialiser = Materialiser::new(ArtifactStore::new(database.clone()), loader, &settings.state_directory);
+    let failed = materialiser.materialise_all(&set.plugins).await;
+    database.close().await;
+    Ok(Ok(failed))
+}
+
+struct Initialised(Arc<Shared>);
+
+#[async_trait]
+impl Probe for Initialised {
+    async fn check(&self) -> Result<ProbeOutcome, String> {
+        let ok = self.0.gate.phase() == Phase::Initialised;
+        Ok(ProbeOutcome { ok, message: (!ok).then(|| "init not complete".to_owned()) })
+    }
+}
+
+struct DatabaseAnswers(Database);
+
+#[async_trait]
+impl Probe for DatabaseAnswers {
+    async fn check(&self) -> Result<ProbeOutcome, String> {
+        match self.0.ping(PING).await {
+            Ok(()) => Ok(ProbeOutcome { ok: true, message: None }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+struct HasPluginSet {
+    shared: Arc<Shared>,
+    problem: String,
+}
+
+#[async_trait]
+impl Probe for HasPluginSet {
+    async fn check(&self) -> Result<ProbeOutcome, String> {
+        let ok = self.shared.core.get().is_some_and(|core| core.lifecycle.report().revision > 0);
+        Ok(ProbeOutcome { ok, message: (!ok).then(|| self.problem.clone()) })
+    }
+}

@@ -1,0 +1,312 @@
+//! The plugin contract: what the platform asks of a plugin, whatever it is made of.
+//!
+//! [`Plugin`] is implemented by the sandbox (`checkstack-wasm-host`) and by native plugins;
+//! [`PluginLoader`] makes one from a materialised artifact. What a plugin may ask of the platform
+//! is [`PluginServices`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use checkstack_control_api::report::PluginReason;
+use checkstack_plugin_package::{Grants, PluginEntry, PluginId};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value};
+
+/// A plugin that has been loaded, and not more: nothing of it has run but `describe`.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// What it contributes. Has no side effects.
+    fn description(&self) -> &Description;
+
+    /// Makes it able to work. Called once per activation, after the plugins it depends on.
+    async fn init(&self) -> Result<(), PluginFailure>;
+
+    /// Called once per activation, when all plugins of the set have been initialised.
+    async fn after_plugins_ready(&self) -> Result<(), PluginFailure>;
+
+    /// Answers a request to `/api/<id>/…`.
+    async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure>;
+
+    /// Runs a probe of its description.
+    async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure>;
+
+    /// Called once, when no request is running any more. Has a deadline of its own.
+    async fn shutdown(&self);
+}
+
+/// Makes plugins from materialised artifacts.
+#[async_trait]
+pub trait PluginLoader: Send + Sync {
+    /// Prepares the artifact in `artifact` so that loading it is quick: compiles it. Does nothing
+    /// when that has been done.
+    async fn precompile(&self, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure>;
+
+    /// Loads a plugin and asks it for its description. Compiles first if need be.
+    async fn load(
+        &self,
+        entry: &PluginEntry,
+        artifact: &MaterialisedArtifact,
+        services: PluginServices,
+    ) -> Result<Arc<dyn Plugin>, PluginFailure>;
+}
+
+/// An artifact whose bytes were verified and laid out in the pod's state directory.
+#[derive(Debug, Clone)]
+pub struct MaterialisedArtifact {
+    /// Of the `.tgz` it came from.
+    pub digest: checkstack_plugin_package::Digest,
+    /// The directory that belongs to this artifact alone; only this server writes to it.
+    pub directory: PathBuf,
+    /// The component, below `directory`.
+    pub component: PathBuf,
+}
+
+/// What a plugin contributes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Readiness checks.
+    pub probes: Vec<ProbeDescription>,
+}
+
+/// A readiness check that a plugin contributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeDescription {
+    /// Unique within the plugin.
+    pub name: String,
+    /// Whether the pod is unready while it fails. Counts only for a plugin that an admin has marked as
+    /// critical: no other plugin decides over the pod.
+    pub critical: bool,
+}
+
+/// The answer of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeOutcome {
+    /// Whether all is well.
+    pub ok: bool,
+    /// What the probe has to say.
+    pub message: Option<String>,
+}
+
+/// Who makes a request. Never taken from a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody in particular.
+    Anonymous,
+    /// Another plugin of this instance.
+    Plugin(PluginId),
+}
+
+/// A request to a plugin.
+#[derive(Debug, Clone)]
+pub struct PluginRequest {
+    /// HTTP method.
+    pub method: Method,
+    /// Below `/api/<id>`, beginning with `/`, not decoded.
+    pub path: String,
+    /// What follows `?`.
+    pub query: Option<String>,
+    /// Without hop-by-hop fields.
+    pub headers: HeaderMap,
+    /// Whole: the platform limits its size before.
+    pub body: Bytes,
+    /// Who asks.
+    pub caller: Caller,
+    /// Ties log lines together.
+    pub correlation_id: String,
+}
+
+/// A plugin's answer.
+#[derive(Debug, Clone)]
+pub struct PluginResponse {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// As the plugin gave them; the platform removes hop-by-hop fields.
+    pub headers: HeaderMap,
+    /// Whole.
+    pub body: Bytes,
+}
+
+/// Why a plugin could not be brought up. One of these never affects another plugin, but those
+/// that depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PluginFailure {
+    /// For status.
+    pub reason: PluginReason,
+    /// One sentence: what is wrong and what to do.
+    pub message: String,
+    /// Whether trying again without any change may help.
+    pub transient: bool,
+}
+
+impl PluginFailure {
+    /// A failure that lasts until something is changed.
+    pub fn terminal(reason: PluginReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), transient: false }
+    }
+
+    /// A failure that may pass.
+    pub fn transient(reason: PluginReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), transient: true }
+    }
+}
+
+/// Why a running plugin did not answer a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailure {
+    /// All instances are busy and the queue is full.
+    #[error("plugin '{0}' is at its concurrency limit")]
+    Overloaded(PluginId),
+    /// It did not answer within its deadline.
+    #[error("plugin '{0}' did not answer within its deadline of {1} ms")]
+    DeadlineExceeded(PluginId, u64),
+    /// It trapped. The text is for the log, not for the caller.
+    #[error("plugin '{0}' trapped: {1}")]
+    Trapped(PluginId, String),
+    /// What it answered is no HTTP response.
+    #[error("plugin '{0}' gave an invalid answer: {1}")]
+    InvalidAnswer(PluginId, String),
+    /// It is not running.
+    #[error("plugin '{0}' is not running")]
+    NotRunning(PluginId),
+    /// Plugins call each other in a chain that is too long, in a circle most likely.
+    #[error("plugin '{0}' was not called: plugins call each other too deeply")]
+    TooDeep(PluginId),
+}
+
+/// What the platform does for one plugin. Made anew for each activation.
+#[derive(Clone)]
+pub struct PluginServices {
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// `spec.config` with the secret values merged in.
+    pub config: Arc<Map<String, Value>>,
+    /// What is permitted.
+    pub grants: Arc<Grants>,
+    /// Those it may call, with the range it asked for.
+    pub dependencies: Arc<BTreeMap<PluginId, String>>,
+    /// Small values by key. `None` without the grant `database`.
+    pub key_value: Option<Arc<dyn KeyValueStore>>,
+    /// The plugin's own schema. `None` without the grant `database`.
+    pub sql: Option<Arc<dyn SqlDatabase>>,
+    /// Requests to other plugins.
+    pub peers: Arc<dyn PeerPlugins>,
+}
+
+/// Requests from one plugin to another.
+#[async_trait]
+pub trait PeerPlugins: Send + Sync {
+    /// Calls `target`, which the caller has checked to be a declared dependency.
+    ///
+    /// Awaited within the task that runs [`Plugin::handle`], the platform knows how deep the chain of
+    /// calls is and ends one that is too deep; otherwise deadlines and concurrency limits do.
+    async fn call(&self, target: &PluginId, request: PluginRequest) -> Result<PluginResponse, CallFailure>;
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyValueError {
+    /// Limits of key, value or page.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The key-value store of one plugin.
+#[async_trait]
+pub trait KeyValueStore: Send + Sync {
+    /// The value of `key`.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, KeyValueError>;
+    /// Sets `key`; with `ttl_seconds` the entry is gone after that time.
+    async fn set(&self, key: &str, value: Bytes, ttl_seconds: Option<u32>) -> Result<(), KeyValueError>;
+    /// True when there was such a key.
+    async fn delete(&self, key: &str) -> Result<bool, KeyValueError>;
+    /// Keys with `prefix` after `after`, in byte order.
+    async fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, KeyValueError>;
+}
+
+/// A value of a statement's parameter or of a row's column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SqlValue {
+    /// NULL of whatever type the statement wants.
+    Null,
+    /// `boolean`
+    Boolean(bool),
+    /// `bigint`, and the smaller ones in rows
+    Integer(i64),
+    /// `double precision`
+    Float(f64),
+    /// `text`
+    Text(String),
+    /// `bytea`
+    Bytes(Vec<u8>),
+    /// `timestamptz`, microseconds since 1970
+    Timestamp(i64),
+    /// `jsonb`
+    Json(String),
+    /// `uuid`
+    Uuid(String),
+    /// `numeric`
+    Numeric(String),
+}
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqlStatement {
+    /// With `$1`, `$2`, …
+    pub text: String,
+    /// In order.
+    pub parameters: Vec<SqlValue>,
+}
+
+/// Rows of a query.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SqlRows {
+    /// Names, in order. Empty when there is no row.
+    pub columns: Vec<String>,
+    /// Each as long as `columns`.
+    pub rows: Vec<Vec<SqlValue>>,
+}
+
+/// Why a statement did not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SqlError {
+    /// The database refused it.
+    #[error("{message} (SQLSTATE {code})")]
+    Database {
+        /// SQLSTATE
+        code: String,
+        /// As the database put it.
+        message: String,
+        /// The violated constraint.
+        constraint: Option<String>,
+    },
+    /// A column of a type without counterpart.
+    #[error("{0}")]
+    UnsupportedType(String),
+    /// Too many rows or bytes.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Ran into the deadline.
+    #[error("{0}")]
+    Timeout(String),
+    /// The database does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The schema of one plugin, reached with the plugin's own login role.
+#[async_trait]
+pub trait SqlDatabase: Send + Sync {
+    /// Rows of one statement.
+    async fn query(&self, statement: SqlStatement) -> Result<SqlRows, SqlError>;
+    /// Number of rows touched.
+    async fn execute(&self, statement: SqlStatement) -> Result<u64, SqlError>;
+    /// All in one transaction, or none.
+    async fn transact(&self, statements: Vec<SqlStatement>) -> Result<Vec<u64>, SqlError>;
+}

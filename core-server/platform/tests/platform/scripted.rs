@@ -1,0 +1,223 @@
+//! Plugins that do as a test tells them, and a record of what they were asked to do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use checkstack_control_api::report::PluginReason;
+use checkstack_platform::plugin::{
+    CallFailure, Caller, Description, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
+    PluginServices, ProbeDescription, ProbeOutcome,
+};
+use checkstack_plugin_package::{PluginEntry, PluginId};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+
+/// What a plugin does. The default works.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    pub(crate) load: Step,
+    pub(crate) init: Step,
+    pub(crate) ready: Step,
+    pub(crate) call: Answer,
+    pub(crate) probes: Vec<ProbeDescription>,
+    pub(crate) shutdown_hangs: bool,
+}
+
+/// What a step of its life does.
+#[derive(Clone, Default)]
+pub(crate) enum Step {
+    #[default]
+    Works,
+    Fails(PluginFailure),
+    Hangs,
+    Panics,
+    Takes(Duration),
+    /// A request to this plugin, which must be answered.
+    Calls(&'static str),
+}
+
+/// What it answers.
+#[derive(Clone, Default)]
+pub(crate) enum Answer {
+    /// What it was asked.
+    #[default]
+    Echo,
+    Fails(fn(PluginId) -> CallFailure),
+    Hangs,
+    Panics,
+    Takes(Duration),
+    /// What this plugin answers, which may ask another.
+    Asks(&'static str),
+    /// With these fields.
+    Headers(Vec<(&'static str, &'static str)>),
+}
+
+/// Loads scripted plugins.
+#[derive(Clone, Default)]
+pub(crate) struct Scripts(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// By `id@version`, or `id`.
+    scripts: Mutex<BTreeMap<String, Script>>,
+    events: Mutex<Vec<String>>,
+    services: Mutex<BTreeMap<String, PluginServices>>,
+    probes: Mutex<BTreeMap<String, bool>>,
+}
+
+impl Scripts {
+    pub(crate) fn set(&self, plugin: &str, script: Script) {
+        self.0.scripts.lock().unwrap().insert(plugin.into(), script);
+    }
+
+    /// The result of a plugin's probe from now on.
+    pub(crate) fn set_probe(&self, name: &str, ok: bool) {
+        self.0.probes.lock().unwrap().insert(name.into(), ok);
+    }
+
+    /// What the plugin that was loaded last was given.
+    pub(crate) fn services(&self, plugin: &str) -> PluginServices {
+        self.0.services.lock().unwrap()[plugin].clone()
+    }
+
+    /// What happened since the last call, without loading, whose order is free.
+    pub(crate) fn taken_events(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.events.lock().unwrap())
+    }
+
+    fn note(&self, event: String) {
+        self.0.events.lock().unwrap().push(event);
+    }
+}
+
+#[async_trait]
+impl PluginLoader for Scripts {
+    async fn precompile(&self, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure> {
+        assert!(std::fs::metadata(&artifact.component).unwrap().is_file());
+        std::fs::write(artifact.directory.join("compiled"), b"").unwrap();
+        Ok(())
+    }
+
+    async fn load(
+        &self,
+        entry: &PluginEntry,
+        artifact: &MaterialisedArtifact,
+        services: PluginServices,
+    ) -> Result<Arc<dyn Plugin>, PluginFailure> {
+        assert!(artifact.directory.join("compiled").exists());
+        assert!(artifact.directory.join("package.json").exists());
+        let name = format!("{}@{}", entry.plugin_id, entry.version);
+        let script = {
+            let scripts = self.0.scripts.lock().unwrap();
+            scripts.get(&name).or_else(|| scripts.get(entry.plugin_id.as_str())).cloned().unwrap_or_default()
+        };
+        script.load.run(&services).await?;
+        self.0.services.lock().unwrap().insert(entry.plugin_id.to_string(), services.clone());
+        let description = Description { probes: script.probes.clone() };
+        Ok(Arc::new(Scripted { name, script, services, description, scripts: self.clone() }))
+    }
+}
+
+struct Scripted {
+    name: String,
+    script: Script,
+    services: PluginServices,
+    description: Description,
+    scripts: Scripts,
+}
+
+impl Step {
+    async fn run(&self, services: &PluginServices) -> Result<(), PluginFailure> {
+        match self {
+            Self::Works => Ok(()),
+            Self::Fails(failure) => Err(failure.clone()),
+            Self::Hangs => std::future::pending().await,
+            Self::Panics => panic!("as scripted"),
+            Self::Takes(time) => {
+                tokio::time::sleep(*time).await;
+                Ok(())
+            }
+            Self::Calls(other) => {
+                let request = PluginRequest {
+                    method: http::Method::GET,
+                    path: "/".into(),
+                    query: None,
+                    headers: HeaderMap::new(),
+                    body: Bytes::new(),
+                    caller: Caller::Plugin(services.plugin_id.clone()),
+                    correlation_id: "init".into(),
+                };
+                let answer = services.peers.call(&other.parse().unwrap(), request).await;
+                answer.map(|_| ()).map_err(|failure| PluginFailure::terminal(PluginReason::InitFailed, failure.to_string()))
+            }
+        }
+    }
+
+    pub(crate) fn fails(message: &str) -> Self {
+        Self::Fails(PluginFailure::terminal(PluginReason::InitFailed, message))
+    }
+}
+
+#[async_trait]
+impl Plugin for Scripted {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn init(&self) -> Result<(), PluginFailure> {
+        self.scripts.note(format!("init {}", self.name));
+        self.script.init.run(&self.services).await
+    }
+
+    async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
+        self.scripts.note(format!("ready {}", self.name));
+        self.script.ready.run(&self.services).await
+    }
+
+    async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        let mut headers = HeaderMap::new();
+        match &self.script.call {
+            Answer::Echo => {}
+            Answer::Fails(failure) => return Err(failure(self.services.plugin_id.clone())),
+            Answer::Hangs => std::future::pending().await,
+            Answer::Panics => panic!("as scripted"),
+            Answer::Takes(time) => tokio::time::sleep(*time).await,
+            Answer::Asks(other) => {
+                let request = PluginRequest { caller: Caller::Plugin(self.services.plugin_id.clone()), ..request };
+                return self.services.peers.call(&other.parse().unwrap(), request).await;
+            }
+            Answer::Headers(fields) => {
+                for (name, value) in fields {
+                    headers.append(*name, HeaderValue::from_static(value));
+                }
+            }
+        }
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let caller = match &request.caller {
+            Caller::Anonymous => "anonymous".to_owned(),
+            Caller::Plugin(id) => id.to_string(),
+        };
+        let names: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).collect();
+        let body = json!({
+            "plugin": self.name, "method": request.method.as_str(), "path": request.path, "query": request.query,
+            "headers": names, "body": String::from_utf8_lossy(&request.body), "caller": caller,
+            "correlationId": request.correlation_id, "config": &*self.services.config,
+        });
+        Ok(PluginResponse { status: StatusCode::OK, headers, body: Bytes::from(body.to_string()) })
+    }
+
+    async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
+        let ok = self.scripts.0.probes.lock().unwrap().get(probe).copied().unwrap_or(true);
+        Ok(ProbeOutcome { ok, message: (!ok).then(|| "scripted".to_owned()) })
+    }
+
+    async fn shutdown(&self) {
+        self.scripts.note(format!("shutdown {}", self.name));
+        if self.script.shutdown_hangs {
+            std::future::pending().await
+        }
+    }
+}

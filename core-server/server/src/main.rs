@@ -1,0 +1,63 @@
+//! The core server of a Checkstack instance.
+//!
+//! `serve` is the main container of a pod; `materialise` its init container, which brings the
+//! plugins of the mounted set to where the server finds them.
+
+mod logging;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use checkstack_control_api::SealingKey;
+use checkstack_platform::plugin::PluginLoader;
+use checkstack_platform::{PlatformSettings, materialise};
+use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
+use clap::Parser as _;
+use settings::{Command, Settings};
+use tracing::{error, info};
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    logging::begin(&settings);
+    // Only the first call of a process can fail.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            error!("the server cannot start: no threads: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let platform = settings.platform();
+    runtime.block_on(async {
+        match settings.command {
+            Command::Serve => serve::serve(&settings, platform).await,
+            Command::Materialise => materialise_plugins(&platform).await,
+        }
+    })
+}
+
+/// What cannot be materialised never keeps the pod from starting: the server says what is missing.
+async fn materialise_plugins(settings: &PlatformSettings) -> ExitCode {
+    match materialise(settings, loader).await {
+        Ok(Ok(failed)) if failed.is_empty() => info!("all plugins of the set are materialised"),
+        Ok(Ok(failed)) => {
+            let names: Vec<String> = failed.iter().map(|(entry, failure)| format!("{}: {failure}", entry.plugin_id)).collect();
+            error!(failed = names.len(), "not all plugins of the set are materialised: {}", names.join("; "));
+        }
+        Ok(Err(problem)) => error!("the mounted plugin set is not used: {problem}"),
+        Err(problem) => {
+            error!("plugins cannot be materialised: {problem}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The sandbox. Native code that another replica of this instance compiled is trusted, nothing else.
+fn loader(key: &SealingKey) -> Result<Arc<dyn PluginLoader>, String> {
+    let settings = WasmHostSettings::new(key.precompiled_code_key().tag(&[]));
+    Ok(Arc::new(WasmPluginLoader::new(settings).map_err(|problem| problem.to_string())?))
+}

@@ -1,0 +1,143 @@
+//! Settings: command line and environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use checkstack_platform::{DEFAULT_MAX_BODY_BYTES, DatabaseSettings, PlatformSettings};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The core server of a Checkstack instance.
+#[derive(Debug, Parser)]
+#[command(name = "checkstack-server", version, about)]
+pub(crate) struct Settings {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) instance: Instance,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the instance until told to end.
+    Serve,
+    /// Bring the plugins of the mounted set into the state directory, and end.
+    Materialise,
+}
+
+/// Which instance this is, and where its things are.
+#[derive(Debug, Args)]
+pub(crate) struct Instance {
+    /// PostgreSQL: `postgres://user:password@host:5432/database`.
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, default_value = "")]
+    database_url: String,
+    /// Seconds of trying to reach the database at start.
+    #[arg(long, global = true, env = "CHECKSTACK_DATABASE_CONNECT_SECONDS", default_value_t = 60)]
+    database_connect_seconds: u64,
+    /// `<namespace>/<name>` of the Checkstack resource.
+    #[arg(long, global = true, env = "CHECKSTACK_INSTANCE", default_value = "default/checkstack")]
+    instance: String,
+    /// Name of this pod.
+    #[arg(long, global = true, env = "CHECKSTACK_POD_NAME", default_value = "checkstack-server")]
+    pod_name: String,
+    /// Directory with the plugin set and its signature. Need not exist.
+    #[arg(long, global = true, env = "CHECKSTACK_PLUGIN_SET_DIR", default_value = "/etc/checkstack/plugin-set")]
+    plugin_set_dir: PathBuf,
+    /// Directory with secret configuration values. Need not exist.
+    #[arg(long, global = true, env = "CHECKSTACK_PLUGIN_CONFIG_DIR", default_value = "/etc/checkstack/plugin-config")]
+    plugin_config_dir: PathBuf,
+    /// Directory with the keys of the instance.
+    #[arg(long, global = true, env = "CHECKSTACK_KEYS_DIR", default_value = "/etc/checkstack/keys")]
+    keys_dir: PathBuf,
+    /// Directory for unpacked and compiled plugins, which nobody else writes to.
+    #[arg(long, global = true, env = "CHECKSTACK_STATE_DIR", default_value = "/var/lib/checkstack")]
+    state_dir: PathBuf,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Address and port to listen on.
+    #[arg(long, global = true, env = "CHECKSTACK_LISTEN", default_value = "0.0.0.0:3000")]
+    pub(crate) listen: SocketAddr,
+    /// Largest body of a request to a plugin, in bytes.
+    #[arg(long, global = true, env = "CHECKSTACK_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
+    max_body_bytes: usize,
+    /// Seconds of serving on after SIGTERM, unready, until nobody sends requests here any more.
+    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_GRACE_SECONDS", default_value_t = 2)]
+    shutdown_grace_seconds: u64,
+    /// Seconds after which the process ends, whatever is still under way.
+    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_DEADLINE_SECONDS", default_value_t = 20)]
+    shutdown_deadline_seconds: u64,
+}
+
+/// What to log.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// A filter: `info`, or `warn,checkstack_platform=debug`.
+    #[arg(long = "log", global = true, env = "CHECKSTACK_LOG", default_value = "info")]
+    pub(crate) filter: String,
+    /// Form of the lines.
+    #[arg(long = "log-format", global = true, env = "CHECKSTACK_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub(crate) format: LogFormat,
+}
+
+/// Forms of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object each.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Settings {
+    /// What concerns the platform.
+    pub(crate) fn platform(&self) -> PlatformSettings {
+        let Instance { database_url, database_connect_seconds, instance, pod_name, .. } = &self.instance;
+        let mut database = DatabaseSettings::new(database_url);
+        database.connect_within = Duration::from_secs(*database_connect_seconds);
+        let mut platform = PlatformSettings::new(instance, pod_name, database);
+        platform.server_version = env!("CARGO_PKG_VERSION").to_owned();
+        platform.plugin_set_directory.clone_from(&self.instance.plugin_set_dir);
+        platform.plugin_config_directory.clone_from(&self.instance.plugin_config_dir);
+        platform.keys_directory.clone_from(&self.instance.keys_dir);
+        platform.state_directory.clone_from(&self.instance.state_dir);
+        platform.max_body_bytes = self.server.max_body_bytes;
+        platform
+    }
+}
+
+impl Server {
+    pub(crate) fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_seconds)
+    }
+
+    pub(crate) fn shutdown_deadline(&self) -> Duration {
+        Duration::from_secs(self.shutdown_deadline_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_taken_after_the_command() {
+        let settings = Settings::try_parse_from(["checkstack-server", "serve", "--listen", "127.0.0.1:0", "--instance", "a/b"]);
+        let settings = settings.map_err(|error| error.to_string());
+        assert!(settings.is_ok_and(|settings| settings.platform().instance == "a/b" && settings.server.listen.port() == 0));
+    }
+}

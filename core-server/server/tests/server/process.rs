@@ -1,0 +1,152 @@
+//! A pod: the program, its environment and its mounts.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use checkstack_control_api::{SealingKey, SigningKey, paths, set_signature, token};
+use checkstack_plugin_package::PluginSet;
+use tempfile::TempDir;
+
+use crate::packages::Package;
+use crate::postgres::{Postgres, TestDatabase};
+
+pub(crate) const NAME: &str = "monitoring/main";
+
+/// What a pod is given.
+pub(crate) struct Pod {
+    _database: TestDatabase,
+    directory: TempDir,
+    signing: SigningKey,
+    address: String,
+    environment: BTreeMap<&'static str, String>,
+}
+
+/// The running program.
+pub(crate) struct Server {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Pod {
+    pub(crate) async fn new() -> Self {
+        let database = Postgres::shared().database().await;
+        let directory = tempfile::tempdir().unwrap();
+        for mount in ["set", "config", "keys", "state"] {
+            std::fs::create_dir(directory.path().join(mount)).unwrap();
+        }
+        let signing = SigningKey::generate().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = |mount: &str| directory.path().join(mount).to_str().unwrap().to_owned();
+        let environment = BTreeMap::from([
+            ("DATABASE_URL", database.url.clone()),
+            ("CHECKSTACK_INSTANCE", NAME.to_owned()),
+            ("CHECKSTACK_POD_NAME", "main-0".to_owned()),
+            ("CHECKSTACK_LISTEN", format!("127.0.0.1:{port}")),
+            ("CHECKSTACK_PLUGIN_SET_DIR", path("set")),
+            ("CHECKSTACK_PLUGIN_CONFIG_DIR", path("config")),
+            ("CHECKSTACK_KEYS_DIR", path("keys")),
+            ("CHECKSTACK_STATE_DIR", path("state")),
+            ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
+        ]);
+        let pod = Self { _database: database, directory, signing, address: format!("http://127.0.0.1:{port}"), environment };
+        pod.write("keys/jwks.json", pod.signing.verifying_keys().to_json().unwrap().as_bytes());
+        pod.write("keys/sealing.key", SealingKey::generate().unwrap().as_bytes());
+        pod
+    }
+
+    pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
+        self.environment.insert(variable, value.into());
+        self
+    }
+
+    pub(crate) fn write(&self, file: &str, content: &[u8]) {
+        std::fs::write(self.directory.path().join(file), content).unwrap();
+    }
+
+    pub(crate) fn mount(&self, set: &PluginSet) {
+        self.write("set/plugins.lock.json", set.to_json().unwrap().as_bytes());
+        self.write("set/plugins.lock.jws", set_signature::sign(set, &self.signing).unwrap().as_bytes());
+    }
+
+    /// The container `core`.
+    pub(crate) fn serve(&self) -> Server {
+        let log = self.directory.path().join("log");
+        let process = self.command("serve").stdout(File::create(&log).unwrap()).spawn().unwrap();
+        Server { process, log }
+    }
+
+    /// The init container.
+    pub(crate) fn materialise(&self) -> Output {
+        self.command("materialise").output().unwrap()
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_checkstack-server"));
+        program.arg(command).env_clear().envs(&self.environment).stdin(Stdio::null()).stderr(Stdio::null());
+        program
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let response = reqwest::get(format!("{}{path}", self.address)).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match reqwest::get(format!("{}{}", self.address, paths::READY)).await {
+                Ok(response) if response.status() == 200 => return,
+                last => assert!(Instant::now() < deadline, "never ready: {last:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn upload(&self, package: &Package) {
+        let path = paths::artifact(&package.entry.digest);
+        let token = token::sign(&self.signing, NAME, "PUT", &path, Some(&package.entry.digest), SystemTime::now()).unwrap();
+        let put = reqwest::Client::new().put(format!("{}{path}", self.address)).bearer_auth(token).body(package.bytes.clone());
+        assert_eq!(put.send().await.unwrap().status(), 201);
+    }
+}
+
+impl Server {
+    /// SIGTERM, and the end.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").arg(&id).status().unwrap().success());
+        self.ended().0
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Waits for the end by itself.
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return (status, self.log());
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,80 @@
+//! Message authentication of compiled code: native code is mapped and run only if this server, or
+//! one with the same key, compiled it from this artifact for this engine.
+
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+
+use aws_lc_rs::{constant_time, digest, hmac};
+use checkstack_plugin_package::Digest;
+use checkstack_plugin_package::component::WORLD_VERSION;
+use wasmtime::Engine;
+
+/// Length of a tag.
+pub(crate) const TAG_BYTES: usize = 32;
+
+/// HMAC-SHA-256 over everything that decides what compiled code must be, and the code.
+pub(crate) type Tag = [u8; TAG_BYTES];
+
+/// Says what the first bytes under the MAC are, and which version of them.
+const PURPOSE: &[u8] = b"checkstack compiled plugin 1\0";
+
+/// Makes and verifies tags.
+pub(crate) struct CodeAuthenticator {
+    key: hmac::Key,
+    engine: digest::Digest,
+}
+
+impl CodeAuthenticator {
+    pub(crate) fn new(key: &[u8; 32], engine: &Engine) -> Self {
+        // Engine version, compiler settings and processor features.
+        let mut hasher = Sha256Hasher(digest::Context::new(&digest::SHA256));
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), engine: hasher.0.finish() }
+    }
+
+    /// The MAC of the code of `component`, a path inside the artifact, before any of the code.
+    pub(crate) fn begin(&self, artifact: &Digest, component: &Path) -> CodeMac {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(PURPOSE);
+        context.update(self.engine.as_ref());
+        // A component is judged against the world when it is compiled, so another world compiles again.
+        for field in [WORLD_VERSION.to_string().as_bytes(), artifact.as_bytes(), component.as_os_str().as_encoded_bytes()] {
+            context.update(&(field.len() as u64).to_le_bytes());
+            context.update(field);
+        }
+        CodeMac(context)
+    }
+}
+
+/// A MAC on its way.
+pub(crate) struct CodeMac(hmac::Context);
+
+impl CodeMac {
+    pub(crate) fn update(&mut self, code: &[u8]) {
+        self.0.update(code);
+    }
+
+    pub(crate) fn tag(self) -> Tag {
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(self.0.sign().as_ref());
+        tag
+    }
+
+    pub(crate) fn agrees_with(self, tag: &Tag) -> bool {
+        constant_time::verify_slices_are_equal(self.0.sign().as_ref(), tag).is_ok()
+    }
+}
+
+/// The standard library's own hasher may differ between releases and has 64 bits only.
+struct Sha256Hasher(digest::Context);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Nobody asks: [`CodeAuthenticator::new`] takes the whole digest.
+    fn finish(&self) -> u64 {
+        0
+    }
+}

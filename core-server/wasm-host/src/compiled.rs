@@ -1,0 +1,196 @@
+//! From a component to native code, once per artifact.
+//!
+//! The code is kept beside the component, with a tag that proves its origin
+//! (see [`authentication`](crate::authentication)). Code that is missing, damaged, foreign or of
+//! another release is made again, never trusted.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use checkstack_control_api::report::PluginReason;
+use checkstack_platform::plugin::{MaterialisedArtifact, PluginFailure};
+use checkstack_plugin_package::{ComponentError, ComponentInterface};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::authentication::{CodeAuthenticator, CodeMac};
+use crate::failure::one_line;
+use crate::mapped::{self, UnusableCode};
+use crate::{WasmHostError, WasmHostSettings, lane};
+
+/// Added to the niceness of compiling threads: serving goes first, but somebody waits for the plugin.
+const COMPILER_NICENESS: i32 = 5;
+
+/// Why there is no code for an artifact.
+#[derive(Debug, thiserror::Error)]
+enum CompileError {
+    #[error("the component cannot be read: {0}")]
+    Unreadable(io::Error),
+    #[error("the component has {0} bytes; at most {1} are compiled")]
+    TooLarge(u64, u64),
+    #[error(transparent)]
+    Interface(#[from] ComponentError),
+    #[error("the component does not compile: {0}")]
+    Invalid(String),
+    #[error("the server is going away")]
+    Abandoned,
+}
+
+impl From<CompileError> for PluginFailure {
+    fn from(error: CompileError) -> Self {
+        let message = error.to_string();
+        match error {
+            CompileError::Unreadable(_) | CompileError::Abandoned => Self::transient(PluginReason::Internal, message),
+            CompileError::Interface(error) if error.is_world_mismatch() => Self::terminal(PluginReason::IncompatibleWorld, message),
+            CompileError::TooLarge(..) | CompileError::Interface(_) | CompileError::Invalid(_) => {
+                Self::terminal(PluginReason::InvalidComponent, message)
+            }
+        }
+    }
+}
+
+/// Compiles components and keeps the code.
+pub(crate) struct Compiler {
+    shared: Arc<Shared>,
+    /// Bounds the memory that compilations take.
+    slots: Semaphore,
+}
+
+struct Shared {
+    engine: Engine,
+    authenticator: CodeAuthenticator,
+    threads: rayon::ThreadPool,
+    max_component_bytes: u64,
+}
+
+impl Compiler {
+    pub(crate) fn new(engine: &Engine, settings: &WasmHostSettings) -> Result<Self, WasmHostError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.background_threads.max(1))
+            .thread_name(|_| "plugin-compiler".into())
+            .start_handler(|_| lane::lower_thread_priority(COMPILER_NICENESS))
+            .build()
+            .map_err(|error| WasmHostError::Thread(io::Error::other(error)))?;
+        let shared = Shared {
+            engine: engine.clone(),
+            authenticator: CodeAuthenticator::new(&settings.mac_key, engine),
+            threads,
+            max_component_bytes: settings.max_component_bytes,
+        };
+        Ok(Self { shared: Arc::new(shared), slots: Semaphore::new(settings.max_concurrent_compilations.max(1)) })
+    }
+
+    /// The artifact's component, from disk when its code is there, compiled otherwise.
+    pub(crate) async fn component(&self, artifact: &MaterialisedArtifact) -> Result<Component, PluginFailure> {
+        if let Some(component) = self.blocking(artifact, |shared, artifact| Ok(shared.kept(artifact))).await? {
+            return Ok(component);
+        }
+        let _slot = self.slots.acquire().await.map_err(|_| CompileError::Abandoned)?;
+        Ok(self.blocking(artifact, Shared::made).await?)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        artifact: &MaterialisedArtifact,
+        work: impl FnOnce(&Shared, &MaterialisedArtifact) -> Result<T, CompileError> + Send + 'static,
+    ) -> Result<T, CompileError> {
+        let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
+        tokio::task::spawn_blocking(move || work(&shared, &artifact)).await.unwrap_or(Err(CompileError::Abandoned))
+    }
+}
+
+impl Shared {
+    /// Code from an earlier compilation.
+    fn kept(&self, artifact: &MaterialisedArtifact) -> Option<Component> {
+        let path = code_path(artifact);
+        match mapped::load(&self.engine, &path, self.mac(artifact)) {
+            Ok(component) => Some(component),
+            Err(UnusableCode::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(problem) => {
+                tracing::warn!(path = %path.display(), %problem, "compiled code of a plugin is not used; compiling it again");
+                None
+            }
+        }
+    }
+
+    /// Code from a compilation now, kept for the next time.
+    fn made(&self, artifact: &MaterialisedArtifact) -> Result<Component, CompileError> {
+        let path = code_path(artifact);
+        let component = self.compile(&artifact.component)?;
+        let kept = self.keep(&component, &path, self.mac(artifact)).map_err(UnusableCode::from);
+        match kept.and_then(|()| mapped::load(&self.engine, &path, self.mac(artifact))) {
+            // Mapped pages can be given back to the system; those of the compilation cannot.
+            Ok(mapped) => Ok(mapped),
+            Err(problem) => {
+                tracing::warn!(path = %path.display(), %problem, "compiled code of a plugin could not be kept; it will be compiled again at the next start");
+                Ok(component)
+            }
+        }
+    }
+
+    fn mac(&self, artifact: &MaterialisedArtifact) -> CodeMac {
+        let inside = artifact.component.strip_prefix(&artifact.directory).unwrap_or(&artifact.component);
+        self.authenticator.begin(&artifact.digest, inside)
+    }
+
+    fn compile(&self, path: &Path) -> Result<Component, CompileError> {
+        let bytes = self.read(path)?;
+        ComponentInterface::of(&bytes)?.check()?;
+        let started = std::time::Instant::now();
+        let component = self
+            .threads
+            .install(|| Component::new(&self.engine, &bytes))
+            .map_err(|error| CompileError::Invalid(one_line(&format!("{error:#}"), 300)))?;
+        tracing::info!(path = %path.display(), milliseconds = started.elapsed().as_millis(), "compiled a plugin");
+        Ok(component)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, CompileError> {
+        let file = fs::File::open(path).map_err(CompileError::Unreadable)?;
+        let length = file.metadata().map_err(CompileError::Unreadable)?.len();
+        if length > self.max_component_bytes {
+            return Err(CompileError::TooLarge(length, self.max_component_bytes));
+        }
+        let mut bytes = Vec::new();
+        file.take(self.max_component_bytes).read_to_end(&mut bytes).map_err(CompileError::Unreadable)?;
+        Ok(bytes)
+    }
+
+    /// Writes code and tag under another name first, so that `path` is never half a file.
+    fn keep(&self, component: &Component, path: &Path, mut mac: CodeMac) -> io::Result<()> {
+        let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        mac.update(&code);
+        let tag = mac.tag();
+        let temporary = temporary_beside(path);
+        let written = write_read_only(&temporary, &[&code, &tag]).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // Whatever is left of it would only take space.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+/// Beside the component, as `plugin.cwasm` beside `plugin.wasm`.
+fn code_path(artifact: &MaterialisedArtifact) -> PathBuf {
+    artifact.component.with_extension("cwasm")
+}
+
+/// A name that no other writer uses, in this process or another.
+fn temporary_beside(path: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    path.with_extension(format!("cwasm.{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn write_read_only(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o400);
+    let mut file = options.open(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))
+}

@@ -1,0 +1,195 @@
+//! `log`: lines of a plugin in the server's log, bounded in size and rate.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use tracing::Level as TracingLevel;
+
+use super::HostState;
+use crate::bindings::checkstack::plugin::log::{Field, Host, Level};
+
+/// Bytes of one line: message, names and values together.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+const MAX_FIELDS: usize = 32;
+/// Lines of one call.
+const MAX_LINES_PER_CALL: u32 = 100;
+/// Lines of all instances of a plugin, in the long run and at once.
+const LINES_PER_SECOND: f64 = 200.0;
+const BURST_LINES: f64 = 1000.0;
+
+/// The target of plugin lines, for log filters.
+const TARGET: &str = "checkstack_plugin";
+
+macro_rules! write_line {
+    ($level:expr, $state:expr, $message:expr, $fields:expr, $($extra:tt)*) => {
+        tracing::event!(
+            target: TARGET,
+            $level,
+            plugin = $state.plugin.plugin_id().as_str(),
+            correlation_id = $state.call.correlation_id.as_str(),
+            fields = $fields,
+            $($extra)*
+            "{}",
+            $message
+        )
+    };
+}
+
+impl Host for HostState {
+    fn write(&mut self, level: Level, message: String, fields: Vec<Field>) {
+        if !is_enabled(level) {
+            return;
+        }
+        self.call.log_lines = self.call.log_lines.saturating_add(1);
+        if self.call.log_lines > MAX_LINES_PER_CALL {
+            if self.call.log_lines == MAX_LINES_PER_CALL + 1 {
+                write_line!(
+                    TracingLevel::WARN,
+                    self,
+                    "further log lines of this call are dropped",
+                    None::<&str>,
+                    limit = MAX_LINES_PER_CALL,
+                );
+            }
+            return;
+        }
+        let Some(dropped) = self.plugin.log_budget.take(Instant::now()) else { return };
+        if dropped > 0 {
+            write_line!(TracingLevel::WARN, self, "log lines of this plugin were dropped: it writes too many", None::<&str>, dropped,);
+        }
+        let Line { message, fields } = Line::bounded(&message, &fields);
+        let fields = fields.as_deref();
+        match level {
+            Level::Trace => write_line!(TracingLevel::TRACE, self, message, fields,),
+            Level::Debug => write_line!(TracingLevel::DEBUG, self, message, fields,),
+            Level::Info => write_line!(TracingLevel::INFO, self, message, fields,),
+            Level::Warn => write_line!(TracingLevel::WARN, self, message, fields,),
+            Level::Error => write_line!(TracingLevel::ERROR, self, message, fields,),
+        }
+    }
+}
+
+/// Lines that nobody reads cost nothing.
+fn is_enabled(level: Level) -> bool {
+    match level {
+        Level::Trace => tracing::enabled!(target: TARGET, TracingLevel::TRACE),
+        Level::Debug => tracing::enabled!(target: TARGET, TracingLevel::DEBUG),
+        Level::Info => tracing::enabled!(target: TARGET, TracingLevel::INFO),
+        Level::Warn => tracing::enabled!(target: TARGET, TracingLevel::WARN),
+        Level::Error => tracing::enabled!(target: TARGET, TracingLevel::ERROR),
+    }
+}
+
+/// A line as it is written.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    message: String,
+    /// A JSON object; their names are the plugin's, so they cannot be fields of the server's log.
+    fields: Option<String>,
+}
+
+impl Line {
+    fn bounded(message: &str, fields: &[Field]) -> Self {
+        let mut room = MAX_LINE_BYTES;
+        let message = printable(cut(message, &mut room));
+        let mut shown = serde_json::Map::new();
+        for field in fields.iter().take(MAX_FIELDS) {
+            if room == 0 {
+                break;
+            }
+            let name = cut(&field.name, &mut room).to_owned();
+            shown.insert(name, cut(&field.value, &mut room).into());
+        }
+        let fields = (!shown.is_empty()).then(|| serde_json::Value::Object(shown).to_string());
+        Self { message, fields }
+    }
+}
+
+/// As much of `text` as there is room for.
+fn cut<'a>(text: &'a str, room: &mut usize) -> &'a str {
+    let end = text.floor_char_boundary((*room).min(text.len()));
+    *room -= end;
+    text.get(..end).unwrap_or_default()
+}
+
+/// A line stays one line and cannot paint a terminal or forge another line.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push(' '),
+            // Writing to a string cannot fail.
+            other if other.is_control() => drop(write!(shown, "\\u{{{:x}}}", u32::from(other))),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
+/// A bucket of lines that refills with time.
+pub(super) struct LogBudget(Mutex<Bucket>);
+
+struct Bucket {
+    lines: f64,
+    filled: Option<Instant>,
+    dropped: u64,
+}
+
+impl LogBudget {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Bucket { lines: BURST_LINES, filled: None, dropped: 0 }))
+    }
+
+    /// Takes one line: `None` when there is none left, otherwise how many were dropped before it.
+    fn take(&self, now: Instant) -> Option<u64> {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = bucket.filled.replace(now).map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
+        bucket.lines = (bucket.lines + passed * LINES_PER_SECOND).min(BURST_LINES);
+        if bucket.lines < 1.0 {
+            bucket.dropped += 1;
+            return None;
+        }
+        bucket.lines -= 1.0;
+        Some(std::mem::take(&mut bucket.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn field(name: &str, value: &str) -> Field {
+        Field { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn a_line_is_bounded_as_a_whole() {
+        let long = "é".repeat(MAX_LINE_BYTES);
+        let line = Line::bounded(&long, &[field("a", "b")]);
+        assert_eq!(line.message.len(), MAX_LINE_BYTES);
+        assert_eq!(line.fields, None);
+        let fields: Vec<Field> = (0..100).map(|index| field(&index.to_string(), "x")).collect();
+        let shown = Line::bounded("m", &fields).fields.unwrap_or_default();
+        assert_eq!(shown.matches(':').count(), MAX_FIELDS);
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let line = Line::bounded("a\nb\u{1b}[31mc\td", &[field("k", "v\n")]);
+        assert_eq!(line.message, "a\\nb\\u{1b}[31mc d");
+        assert_eq!(line.fields.as_deref(), Some(r#"{"k":"v\n"}"#));
+    }
+
+    #[test]
+    fn the_budget_refills_and_counts_what_it_dropped() {
+        let (budget, start) = (LogBudget::new(), Instant::now());
+        let taken = (0..2000).filter(|_| budget.take(start).is_some()).count();
+        assert_eq!(taken, 1000);
+        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(1000));
+        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(0));
+    }
+}

@@ -1,0 +1,231 @@
+//! One running copy of a plugin: a store with its memory, and the functions it exports.
+//!
+//! Every call has a deadline, which is watched in two ways. While guest code computes, the engine's
+//! clock interrupts it at each tick and the callback below looks at the time; that also lets other
+//! work have the thread (see [`lane`](crate::lane)). While the guest waits for the host, a timer
+//! runs. Both stop the same call at the same moment, and an instance that was stopped is not used
+//! again: nobody knows what state its memory is in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkstack_platform::plugin::{Description, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+
+use crate::bindings::checkstack::plugin::types::Response;
+use crate::bindings::exports::checkstack::plugin::lifecycle::Error as LifecycleError;
+use crate::bindings::{Plugin, PluginIndices};
+use crate::failure::{Cause, DeadlineExceeded, GuestFailure, Phase, cause_of, one_line};
+use crate::host::{CurrentCall, HostState, PluginContext};
+use crate::lane::{OnTick, Stretch};
+use crate::limits::{InstanceLimits, PluginMemory};
+use crate::messages;
+
+/// Bytes that the host copies out of a guest in one call of a function. Without a limit a guest could
+/// name the same megabyte a thousand times.
+const MAX_LIFTED_BYTES: usize = 32 * 1024 * 1024;
+
+/// The part of the memory granted beyond what an instance needs from the start after which it is
+/// replaced: three quarters.
+const WORN_MEMORY: (u64, u64) = (3, 4);
+
+/// Characters of an error message or of a probe's message.
+const MAX_MESSAGE_CHARACTERS: usize = 1000;
+
+/// A moment, and the duration it came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    pub(crate) limit: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+}
+
+/// What instances of a plugin are made from.
+pub(crate) struct Template {
+    component: InstancePre<HostState>,
+    exports: PluginIndices,
+    pub(crate) context: Arc<PluginContext>,
+    memory: Arc<PluginMemory>,
+}
+
+impl Template {
+    /// Links a component to the host.
+    pub(crate) fn new(
+        linker: &Linker<HostState>,
+        component: &Component,
+        context: Arc<PluginContext>,
+        memory_factor: u32,
+    ) -> Result<Self, PluginFailure> {
+        let unfit = |error: wasmtime::Error| GuestFailure { phase: Phase::Instantiate, cause: misfit(&error) }.into_plugin_failure();
+        let component = linker.instantiate_pre(component).map_err(unfit)?;
+        let exports = PluginIndices::new(&component).map_err(unfit)?;
+        let memory = PluginMemory::new(context.services.grants.memory_bytes.saturating_mul(memory_factor.max(1).into()));
+        Ok(Self { component, exports, context, memory })
+    }
+
+    /// A new instance, of which nothing has run but what its language needs to start.
+    pub(crate) async fn instantiate(&self, stretch: Arc<Stretch>, deadline: Deadline) -> Result<Box<Instance>, GuestFailure> {
+        let state = HostState {
+            plugin: Arc::clone(&self.context),
+            limits: InstanceLimits::new(self.context.services.grants.memory_bytes, Arc::clone(&self.memory)),
+            stretch,
+            call: CurrentCall::new("instantiation".into(), deadline.at, false),
+        };
+        let mut store = Store::new(self.component.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(MAX_LIFTED_BYTES);
+        store.epoch_deadline_callback(on_tick);
+        store.set_epoch_deadline(1);
+        let instantiation = tokio::time::timeout_at(deadline.at.into(), self.component.instantiate_async(&mut store)).await;
+        let instance = concluded(&mut store, Phase::Instantiate, deadline, instantiation)?;
+        // Compares the types of all functions with those of the world.
+        let unfit = |error: wasmtime::Error| GuestFailure { phase: Phase::Instantiate, cause: misfit(&error) };
+        let exports = self.exports.load(&mut store, &instance).map_err(unfit)?;
+        Ok(Box::new(Instance { store, exports, calls: 0, is_initialised: false, initial_memory: 0 }))
+    }
+}
+
+/// Called by the engine when a tick finds guest code computing.
+fn on_tick(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    if Instant::now() >= state.call.deadline {
+        return Err(DeadlineExceeded.into());
+    }
+    Ok(match state.stretch.on_tick() {
+        OnTick::Continue => UpdateDeadline::Continue(1),
+        OnTick::Yield => UpdateDeadline::Yield(1),
+    })
+}
+
+/// One instance.
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    exports: Plugin,
+    calls: u64,
+    is_initialised: bool,
+    /// Bytes of memory after `init`.
+    initial_memory: u64,
+}
+
+impl Instance {
+    pub(crate) fn stretch(&self) -> &Arc<Stretch> {
+        &self.store.data().stretch
+    }
+
+    pub(crate) fn is_initialised(&self) -> bool {
+        self.is_initialised
+    }
+
+    /// True when it has worked or grown so much that a fresh one is better.
+    pub(crate) fn is_worn(&self, max_calls: u64) -> bool {
+        let state = self.store.data();
+        let room = state.plugin.services.grants.memory_bytes.saturating_sub(self.initial_memory);
+        let grown = state.limits.memory_used().saturating_sub(self.initial_memory);
+        self.calls >= max_calls || grown > room / WORN_MEMORY.1 * WORN_MEMORY.0
+    }
+
+    pub(crate) async fn describe(&mut self, deadline: Deadline) -> Result<Description, GuestFailure> {
+        self.begin(CurrentCall::new("describe".into(), deadline.at, false));
+        let call = self.exports.checkstack_plugin_lifecycle().call_describe(&mut self.store);
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        let description = concluded(&mut self.store, Phase::Describe, deadline, result)?;
+        let probe = |probe: crate::bindings::exports::checkstack::plugin::lifecycle::Probe| ProbeDescription {
+            name: probe.name,
+            critical: probe.critical,
+        };
+        Ok(Description { probes: description.probes.into_iter().map(probe).collect() })
+    }
+
+    pub(crate) async fn init(&mut self, deadline: Deadline) -> Result<(), GuestFailure> {
+        self.begin(CurrentCall::new("init".into(), deadline.at, true));
+        let call = self.exports.checkstack_plugin_lifecycle().call_init(&mut self.store);
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        answered(Phase::Init, concluded(&mut self.store, Phase::Init, deadline, result)?)?;
+        self.is_initialised = true;
+        self.initial_memory = self.store.data().limits.memory_used();
+        Ok(())
+    }
+
+    pub(crate) async fn after_plugins_ready(&mut self, deadline: Deadline) -> Result<(), GuestFailure> {
+        self.begin(CurrentCall::new("after-plugins-ready".into(), deadline.at, true));
+        let call = self.exports.checkstack_plugin_lifecycle().call_after_plugins_ready(&mut self.store);
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        answered(Phase::AfterPluginsReady, concluded(&mut self.store, Phase::AfterPluginsReady, deadline, result)?)
+    }
+
+    pub(crate) async fn handle(&mut self, request: &PluginRequest, deadline: Deadline) -> Result<Response, GuestFailure> {
+        self.begin(CurrentCall::new(request.correlation_id.clone(), deadline.at, true));
+        let texts = messages::header_texts(&request.headers);
+        let headers = messages::guest_headers(&texts);
+        let call = self.exports.checkstack_plugin_handler().call_handle(&mut self.store, messages::guest_request(request, &headers));
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        concluded(&mut self.store, Phase::Handle, deadline, result)
+    }
+
+    pub(crate) async fn check(&mut self, probe: &str, deadline: Deadline) -> Result<ProbeOutcome, GuestFailure> {
+        self.begin(CurrentCall::new(format!("check {probe}"), deadline.at, true));
+        let call = self.exports.checkstack_plugin_readiness().call_check(&mut self.store, probe);
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        let outcome = concluded(&mut self.store, Phase::Check, deadline, result)?;
+        Ok(ProbeOutcome { ok: outcome.ok, message: outcome.message.map(|message| one_line(&message, MAX_MESSAGE_CHARACTERS)) })
+    }
+
+    pub(crate) async fn shutdown(&mut self, deadline: Deadline) -> Result<(), GuestFailure> {
+        self.begin(CurrentCall::new("shutdown".into(), deadline.at, true));
+        let call = self.exports.checkstack_plugin_lifecycle().call_shutdown(&mut self.store);
+        let result = tokio::time::timeout_at(deadline.at.into(), call).await;
+        concluded(&mut self.store, Phase::Shutdown, deadline, result)
+    }
+
+    fn begin(&mut self, call: CurrentCall) {
+        self.calls += 1;
+        let state = self.store.data_mut();
+        state.call = call;
+        // A growth that was refused in an earlier call has nothing to do with this one.
+        let _ = state.limits.take_exceeded();
+        self.store.set_epoch_deadline(1);
+    }
+}
+
+fn misfit(error: &wasmtime::Error) -> Cause {
+    Cause::Misfit(one_line(&format!("{error:#}"), 300))
+}
+
+/// What the guest returned, or why it did not.
+fn concluded<T>(
+    store: &mut Store<HostState>,
+    phase: Phase,
+    deadline: Deadline,
+    result: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
+) -> Result<T, GuestFailure> {
+    let cause = match result {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => {
+            let state = store.data_mut();
+            let granted = state.plugin.services.grants.memory_bytes;
+            let exceeded = state.limits.take_exceeded().map(|exceeded| (exceeded, granted));
+            tracing::debug!(plugin = %state.plugin.plugin_id(), %phase, error = ?error, "guest code was stopped");
+            cause_of(&error, deadline.limit, exceeded)
+        }
+        Err(_) => Cause::Deadline(deadline.limit),
+    };
+    Err(GuestFailure { phase, cause })
+}
+
+/// An error that the plugin itself reports.
+fn answered(phase: Phase, result: Result<(), LifecycleError>) -> Result<(), GuestFailure> {
+    let shown = |message: String| one_line(&message, MAX_MESSAGE_CHARACTERS);
+    result.map_err(|error| GuestFailure {
+        phase,
+        cause: match error {
+            LifecycleError::InvalidConfig(message) => Cause::InvalidConfig(shown(message)),
+            LifecycleError::Failed(message) => Cause::Failed(shown(message)),
+        },
+    })
+}

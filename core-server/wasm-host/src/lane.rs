@@ -1,0 +1,371 @@
+//! Where guest code runs.
+//!
+//! A call begins on the thread that serves the request: most calls end within microseconds, and
+//! nothing is faster than not to switch threads. Guest code that goes on computing is interrupted
+//! by the engine's clock. When it has had a thread for 5 to 10 ms in one stretch the call is moved to
+//! the **background lane**: a few threads of lower priority that take turns between all such calls,
+//! tick by tick. So a plugin that computes for long, or for ever, can neither hold a thread that
+//! serves others nor take more than an equal share of the background threads. For a few seconds after
+//! that, all calls of the same plugin begin in the background lane.
+//!
+//! The deadline of a call is not watched here: the clock's callback looks at it when guest code
+//! computes, a timer does when the guest waits for the host
+//! (see [`instance`](crate::instance)).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinError;
+use tokio_util::context::TokioContext;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
+
+use crate::WasmHostError;
+
+/// How long calls of a plugin begin in the background after one of them had to be moved there.
+const BACKGROUND_PERIOD: Duration = Duration::from_secs(5);
+
+/// Processor time between two ticks after which guest code is moved: a little less than a tick.
+const SLICE_NANOSECONDS: u64 = 4_000_000;
+
+/// Added to the niceness of threads that run guests in the background.
+const BACKGROUND_NICENESS: i32 = 10;
+
+/// Lowers the priority of the calling thread. On Linux a niceness belongs to a thread; that it
+/// could not be set changes fairness, not correctness.
+pub(crate) fn lower_thread_priority(niceness: i32) {
+    if let Err(error) = rustix::process::nice(niceness) {
+        tracing::debug!(%error, "a background thread keeps its normal priority");
+    }
+}
+
+/// The background lane.
+pub(crate) struct BackgroundLane {
+    /// `None` only while it is dropped. It drives no I/O and no timers: its tasks use those of the
+    /// runtime that they come from, so that a computing guest never delays a connection.
+    runtime: Option<Runtime>,
+}
+
+impl BackgroundLane {
+    pub(crate) fn new(threads: usize) -> Result<Self, WasmHostError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("plugin-background")
+            .on_thread_start(|| lower_thread_priority(BACKGROUND_NICENESS))
+            .build()
+            .map_err(WasmHostError::Thread)?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<AbortOnDropHandle<T>> {
+        let runtime = self.runtime.as_ref()?;
+        Some(AbortOnDropHandle::new(runtime.spawn(TokioContext::new(work.in_current_span(), Handle::current()))))
+    }
+}
+
+impl Drop for BackgroundLane {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for the threads is not allowed in asynchronous code; tasks end at their next tick.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Between a call and the clock's callback: how long the guest has been computing in one stretch.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    in_background: AtomicBool,
+    /// Counts the times that the call was polled on a thread that serves others.
+    number: AtomicU64,
+    /// The stretch in which a tick was seen last, and the thread's processor time at the first tick.
+    ticked: AtomicU64,
+    processor_time: AtomicU64,
+    /// The callback asked for the background.
+    overrun: AtomicBool,
+}
+
+/// What the callback tells the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OnTick {
+    Continue,
+    Yield,
+}
+
+impl Default for Stretch {
+    fn default() -> Self {
+        Self {
+            in_background: AtomicBool::new(true),
+            number: AtomicU64::new(0),
+            ticked: AtomicU64::new(0),
+            processor_time: AtomicU64::new(0),
+            overrun: AtomicBool::new(false),
+        }
+    }
+}
+
+// One thread at a time works on a call, so the order of accesses is that of the program.
+impl Stretch {
+    /// Called by the clock while the guest computes.
+    pub(crate) fn on_tick(&self) -> OnTick {
+        if self.in_background.load(Ordering::Relaxed) {
+            return OnTick::Yield;
+        }
+        let now = processor_time_of_thread();
+        let number = self.number.load(Ordering::Relaxed);
+        if self.ticked.swap(number, Ordering::Relaxed) != number {
+            // The first tick of a stretch may come at once.
+            self.processor_time.store(now, Ordering::Relaxed);
+            return OnTick::Continue;
+        }
+        // Time in which the system gave the processor to others is not the guest's.
+        if now.saturating_sub(self.processor_time.load(Ordering::Relaxed)) < SLICE_NANOSECONDS {
+            return OnTick::Continue;
+        }
+        self.overrun.store(true, Ordering::Relaxed);
+        OnTick::Yield
+    }
+
+    /// The call is, or will be, polled by a background thread.
+    pub(crate) fn enter_background(&self) {
+        self.in_background.store(true, Ordering::Relaxed);
+    }
+
+    /// The call is about to be polled here.
+    fn begin(&self) {
+        self.in_background.store(false, Ordering::Relaxed);
+        self.overrun.store(false, Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+}
+
+fn processor_time_of_thread() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Remembers whether calls of one plugin should begin in the background.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    since: Instant,
+    /// Milliseconds after `since`.
+    background_until: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { since: Instant::now(), background_until: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn begins_in_background(&self) -> bool {
+        let until = self.background_until.load(Ordering::Relaxed);
+        until != 0 && self.now() < until
+    }
+
+    fn slow_down(&self) {
+        let period = u64::try_from(BACKGROUND_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        self.background_until.store(self.now().saturating_add(period), Ordering::Relaxed);
+    }
+}
+
+/// The call was given up because the server is going away.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Abandoned;
+
+/// A panic is a fault of the host: it goes on to whoever made the call, as it does without a move.
+fn finished<T>(result: Result<T, JoinError>) -> Result<T, Abandoned> {
+    result.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Abandoned,
+    })
+}
+
+/// Runs `work` in the background from the start.
+pub(crate) async fn run_in_background<T: Send + 'static>(
+    lane: &BackgroundLane,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Abandoned> {
+    finished(lane.spawn(work).ok_or(Abandoned)?.await)
+}
+
+/// Runs `work` on this thread, and in the background when it takes long. Dropping the future drops
+/// the work, wherever it is.
+pub(crate) fn run<T: Send + 'static>(
+    lane: Arc<BackgroundLane>,
+    pace: Arc<Pace>,
+    stretch: Arc<Stretch>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Run<T> {
+    let place = match pace.begins_in_background() {
+        true => {
+            stretch.enter_background();
+            Place::background(&lane, work)
+        }
+        false => Place::Here(Box::pin(work)),
+    };
+    Run { lane, pace, stretch, place }
+}
+
+/// The future of [`run`].
+pub(crate) struct Run<T> {
+    lane: Arc<BackgroundLane>,
+    pace: Arc<Pace>,
+    stretch: Arc<Stretch>,
+    place: Place<T>,
+}
+
+enum Place<T> {
+    Here(Pin<Box<dyn Future<Output = T> + Send>>),
+    Background(AbortOnDropHandle<T>),
+    Nowhere,
+}
+
+impl<T: Send + 'static> Place<T> {
+    fn background(lane: &BackgroundLane, work: impl Future<Output = T> + Send + 'static) -> Self {
+        lane.spawn(work).map_or(Self::Nowhere, Self::Background)
+    }
+}
+
+impl<T: Send + 'static> Future for Run<T> {
+    type Output = Result<T, Abandoned>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Place::Here(work) = &mut this.place {
+            this.stretch.begin();
+            match work.as_mut().poll(context) {
+                Poll::Ready(result) => return Poll::Ready(Ok(result)),
+                Poll::Pending if !this.stretch.is_overrun() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            this.pace.slow_down();
+            this.stretch.enter_background();
+            if let Place::Here(work) = std::mem::replace(&mut this.place, Place::Nowhere) {
+                this.place = Place::background(&this.lane, work);
+            }
+        }
+        match &mut this.place {
+            Place::Background(task) => Pin::new(task).poll(context).map(finished),
+            Place::Here(_) | Place::Nowhere => Poll::Ready(Err(Abandoned)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn thread_name() -> String {
+        thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    struct Fixture {
+        lane: Arc<BackgroundLane>,
+        pace: Arc<Pace>,
+        stretch: Arc<Stretch>,
+    }
+
+    fn fixture() -> Fixture {
+        Fixture { lane: Arc::new(BackgroundLane::new(1).unwrap()), pace: Arc::new(Pace::new()), stretch: Arc::default() }
+    }
+
+    impl Fixture {
+        fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Run<T> {
+            run(Arc::clone(&self.lane), Arc::clone(&self.pace), Arc::clone(&self.stretch), work)
+        }
+    }
+
+    /// Computes until the clock asks to yield; a tick here is a millisecond.
+    fn compute(stretch: &Stretch) {
+        loop {
+            let tick = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < tick {}
+            if stretch.on_tick() == OnTick::Yield {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_stretch_is_as_long_as_the_thread_computes() {
+        let stretch = Stretch::default();
+        assert_eq!(stretch.on_tick(), OnTick::Yield, "in the background every tick is a turn");
+        for _ in 0..10 {
+            // Ticks of different stretches, and time in which the thread does nothing, do not add up.
+            stretch.begin();
+            assert_eq!(stretch.on_tick(), OnTick::Continue);
+            thread::sleep(Duration::from_millis(6));
+            assert_eq!(stretch.on_tick(), OnTick::Continue);
+        }
+        assert!(!stretch.is_overrun());
+        compute(&stretch);
+        assert!(stretch.is_overrun());
+        stretch.begin();
+        assert!(!stretch.is_overrun());
+    }
+
+    #[tokio::test]
+    async fn short_work_stays_on_its_thread() {
+        let here = thread_name();
+        let there = fixture()
+            .run(async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                thread_name()
+            })
+            .await;
+        assert_eq!(there.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn long_work_moves_and_the_next_begins_in_the_background() {
+        let fixture = fixture();
+        let stretch = Arc::clone(&fixture.stretch);
+        let moved = fixture.run(async move {
+            compute(&stretch);
+            tokio::task::yield_now().await;
+            // Timers of the original runtime still work.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            thread_name()
+        });
+        assert_eq!(moved.await.unwrap(), "plugin-background");
+        assert_eq!(fixture.run(async { thread_name() }).await.unwrap(), "plugin-background");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_future_drops_moved_work() {
+        let fixture = fixture();
+        let alive = Arc::new(());
+        let (stretch, guard) = (Arc::clone(&fixture.stretch), Arc::clone(&alive));
+        let endless = fixture.run(async move {
+            let _guard = guard;
+            compute(&stretch);
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        let result: Result<Result<(), _>, _> = tokio::time::timeout(Duration::from_millis(50), endless).await;
+        assert!(result.is_err());
+        let gone = async {
+            while Arc::strong_count(&alive) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    }
+}

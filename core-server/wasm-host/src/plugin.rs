@@ -1,0 +1,202 @@
+//! A sandboxed plugin, as the platform sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use checkstack_control_api::report::PluginReason;
+use checkstack_platform::plugin::{CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome};
+use checkstack_plugin_package::PluginId;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::WasmHostSettings;
+use crate::failure::{GuestFailure, Phase};
+use crate::instance::{Deadline, Template};
+use crate::lane::{self, Abandoned, Pace};
+use crate::loader::Foundation;
+use crate::messages;
+use crate::pool::{self, Lease, Pool};
+
+const MAX_PROBES: usize = 32;
+const MAX_PROBE_NAME_BYTES: usize = 63;
+
+/// See the module.
+pub(crate) struct WasmPlugin {
+    description: Description,
+    pool: Arc<Pool>,
+    pace: Arc<Pace>,
+    foundation: Arc<Foundation>,
+    max_response_bytes: usize,
+    shutdown_timeout: Duration,
+    _shrinking: AbortOnDropHandle<()>,
+}
+
+impl WasmPlugin {
+    /// Makes the first instance and asks it for its description.
+    pub(crate) async fn load(template: Template, foundation: Arc<Foundation>, settings: &WasmHostSettings) -> Result<Self, PluginFailure> {
+        let pool = Pool::new(template, settings);
+        let description = {
+            let deadline = Deadline::after(pool.template().context.deadline());
+            let mut lease = pool.admit_step(Phase::Describe, deadline).await.map_err(GuestFailure::into_plugin_failure)?;
+            let describing = async move {
+                let description = lease.instance(deadline).await?.describe(deadline).await?;
+                // The first to be initialised.
+                lease.give_back();
+                Ok(description)
+            };
+            in_background(&foundation, Phase::Describe, describing).await.map_err(GuestFailure::into_plugin_failure)?
+        };
+        check_description(&description)?;
+        let shrinking = tokio::spawn(pool::keep_small(Arc::downgrade(&pool), settings.idle_timeout));
+        Ok(Self {
+            description,
+            pool,
+            pace: Arc::new(Pace::new()),
+            foundation,
+            max_response_bytes: settings.max_response_bytes,
+            shutdown_timeout: settings.shutdown_timeout,
+            _shrinking: AbortOnDropHandle::new(shrinking),
+        })
+    }
+
+    fn id(&self) -> &PluginId {
+        self.pool.template().context.plugin_id()
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.pool.template().context.deadline())
+    }
+
+    /// Runs a call on an initialised instance, here or in the background.
+    async fn call<T, F>(&self, phase: Phase, work: impl FnOnce(Lease, Deadline) -> F) -> Result<T, CallFailure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, GuestFailure>> + Send + 'static,
+    {
+        // From the caller's point of view waiting for an instance is part of the call.
+        let deadline = self.deadline();
+        let lease = self.pool.admit(deadline).await?;
+        let stretch = Arc::clone(lease.stretch());
+        let work = work(lease, deadline);
+        let result = lane::run(Arc::clone(&self.foundation.background), Arc::clone(&self.pace), stretch, work).await;
+        result.unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase))).map_err(|failure| failure.into_call_failure(self.id()))
+    }
+}
+
+#[async_trait]
+impl Plugin for WasmPlugin {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn init(&self) -> Result<(), PluginFailure> {
+        let deadline = self.deadline();
+        let pool = Arc::clone(&self.pool);
+        let initialising = async move {
+            let mut lease = pool.admit_step(Phase::Init, deadline).await?;
+            lease.initialised(deadline).await?;
+            lease.give_back();
+            Ok(())
+        };
+        in_background(&self.foundation, Phase::Init, initialising).await.map_err(GuestFailure::into_plugin_failure)?;
+        match self.pool.run() {
+            true => Ok(()),
+            false => Err(GuestFailure::abandoned(Phase::Init).into_plugin_failure()),
+        }
+    }
+
+    async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
+        let deadline = self.deadline();
+        let pool = Arc::clone(&self.pool);
+        let finishing = async move {
+            let mut lease = pool.admit_step(Phase::AfterPluginsReady, deadline).await?;
+            lease.initialised(deadline).await?.after_plugins_ready(deadline).await?;
+            lease.give_back();
+            Ok(())
+        };
+        in_background(&self.foundation, Phase::AfterPluginsReady, finishing).await.map_err(GuestFailure::into_plugin_failure)
+    }
+
+    async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        let handling = |mut lease: Lease, deadline| async move {
+            let response = lease.initialised(deadline).await?.handle(&request, deadline).await?;
+            lease.give_back();
+            Ok(response)
+        };
+        let response = self.call(Phase::Handle, handling).await?;
+        messages::response_from_guest(response, self.max_response_bytes)
+            .map_err(|problem| CallFailure::InvalidAnswer(self.id().clone(), problem))
+    }
+
+    async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
+        let probe = probe.to_owned();
+        let checking = |mut lease: Lease, deadline| async move {
+            let outcome = lease.initialised(deadline).await?.check(&probe, deadline).await?;
+            lease.give_back();
+            Ok(outcome)
+        };
+        self.call(Phase::Check, checking).await
+    }
+
+    async fn shutdown(&self) {
+        let deadline = Deadline::after(self.shutdown_timeout);
+        let Some(mut lease) = self.pool.close(deadline).await else { return };
+        let closing = async move { lease.initialised(deadline).await?.shutdown(deadline).await };
+        if let Err(failure) = in_background(&self.foundation, Phase::Shutdown, closing).await {
+            tracing::warn!(plugin = %self.id(), %failure, "a plugin did not shut down well; it is dropped");
+        }
+    }
+}
+
+/// Steps in the life of a plugin are not in a hurry; requests are.
+async fn in_background<T: Send + 'static>(
+    foundation: &Foundation,
+    phase: Phase,
+    step: impl Future<Output = Result<T, GuestFailure>> + Send + 'static,
+) -> Result<T, GuestFailure> {
+    lane::run_in_background(&foundation.background, step).await.unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase)))
+}
+
+fn check_description(description: &Description) -> Result<(), PluginFailure> {
+    let invalid = |problem: String| Err(PluginFailure::terminal(PluginReason::InvalidPackage, format!("describe {problem}")));
+    let probes = &description.probes;
+    if probes.len() > MAX_PROBES {
+        return invalid(format!("names {} probes; at most {MAX_PROBES} are allowed", probes.len()));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for probe in probes {
+        let name = probe.name.as_str();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > MAX_PROBE_NAME_BYTES || !name.bytes().all(is_plain) {
+            let shown = messages::shown(name);
+            return invalid(format!("names probe '{shown}'; a name has 1 to {MAX_PROBE_NAME_BYTES} letters, digits and '-', '_', '.'"));
+        }
+        if !seen.insert(name) {
+            return invalid(format!("names probe '{name}' twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use checkstack_platform::plugin::ProbeDescription;
+
+    use super::*;
+
+    fn check(names: &[&str]) -> Result<(), PluginFailure> {
+        let probe = |name: &&str| ProbeDescription { name: (*name).into(), critical: true };
+        check_description(&Description { probes: names.iter().map(probe).collect() })
+    }
+
+    #[test]
+    fn probe_names_are_plain_and_unique() {
+        assert_eq!(check(&["database", "queue.lag", "Upstream_2"]), Ok(()));
+        for names in [&["a", "a"][..], &[""], &["a b"], &["é"], &["a/b"], &["x".repeat(64).as_str()], &["a"; 33]] {
+            assert!(
+                matches!(check(names), Err(failure) if failure.reason == PluginReason::InvalidPackage && !failure.transient),
+                "{names:?}"
+            );
+        }
+    }
+}

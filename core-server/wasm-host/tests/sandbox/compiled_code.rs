@@ -1,0 +1,119 @@
+//! Compiled code on disk: made once, used only when it is this server's own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::SystemTime;
+
+use checkstack_platform::plugin::{MaterialisedArtifact, PluginLoader as _};
+
+use crate::fixture::{MAC_KEY, Sandbox, ask, code_of, overwrite, services, settings};
+use crate::guest;
+
+fn written(artifact: &MaterialisedArtifact) -> SystemTime {
+    fs::metadata(code_of(artifact)).unwrap().modified().unwrap()
+}
+
+async fn assert_works(sandbox: &Sandbox, artifact: &MaterialisedArtifact) {
+    let plugin = sandbox.load_artifact(artifact, services()).await.unwrap();
+    plugin.init().await.unwrap();
+    assert_eq!(ask(&plugin, "/e", "body").await, (200, "body".into()));
+}
+
+#[tokio::test]
+async fn code_is_made_once_and_needs_no_component_afterwards() {
+    let sandbox = Sandbox::new();
+    let artifact = sandbox.artifact(&guest::plain());
+    sandbox.loader.precompile(&artifact).await.unwrap();
+    assert_eq!(fs::metadata(code_of(&artifact)).unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(fs::read_dir(&artifact.directory).unwrap().count(), 2, "nothing temporary is left");
+
+    let first = written(&artifact);
+    sandbox.loader.precompile(&artifact).await.unwrap();
+    assert_eq!(written(&artifact), first);
+
+    // The init container compiles, another process loads.
+    fs::remove_file(&artifact.component).unwrap();
+    assert_works(&Sandbox::new(), &artifact).await;
+    assert_eq!(written(&artifact), first);
+}
+
+#[tokio::test]
+async fn damaged_code_is_made_again() {
+    let sandbox = Sandbox::new();
+    let artifact = sandbox.artifact(&guest::plain());
+    sandbox.loader.precompile(&artifact).await.unwrap();
+    let good = fs::read(code_of(&artifact)).unwrap();
+    let mut flipped = good.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let mut other_tag = good.clone();
+    *other_tag.last_mut().unwrap() ^= 1;
+    for bad in [&b""[..], b"short", &good[..good.len() - 1], &flipped, &other_tag, &vec![0; 100_000]] {
+        overwrite(&code_of(&artifact), bad);
+        assert_works(&sandbox, &artifact).await;
+        assert_eq!(fs::read(code_of(&artifact)).unwrap().len(), good.len());
+        // And what was made again is used.
+        fs::rename(&artifact.component, artifact.directory.join("away")).unwrap();
+        assert_works(&sandbox, &artifact).await;
+        fs::rename(artifact.directory.join("away"), &artifact.component).unwrap();
+    }
+}
+
+/// What a server writes that has another key.
+async fn foreign_code(artifact: &MaterialisedArtifact) -> Vec<u8> {
+    let mut key = MAC_KEY;
+    key[31] ^= 1;
+    let mut foreign = settings();
+    foreign.mac_key = key;
+    let foreign = Sandbox::with(foreign);
+    overwrite(&code_of(artifact), b"");
+    foreign.loader.precompile(artifact).await.unwrap();
+    fs::read(code_of(artifact)).unwrap()
+}
+
+#[tokio::test]
+async fn valid_code_of_another_server_is_not_mapped() {
+    let sandbox = Sandbox::new();
+    let artifact = sandbox.artifact(&guest::plain());
+    let foreign = foreign_code(&artifact).await;
+    // Without the component there is nothing to fall back to: it fails rather than to trust the file.
+    fs::rename(&artifact.component, artifact.directory.join("away")).unwrap();
+    assert!(sandbox.load_artifact(&artifact, services()).await.is_err());
+    fs::rename(artifact.directory.join("away"), &artifact.component).unwrap();
+    assert_works(&sandbox, &artifact).await;
+    assert_ne!(fs::read(code_of(&artifact)).unwrap(), foreign);
+}
+
+#[tokio::test]
+async fn code_of_another_artifact_is_not_mapped() {
+    let sandbox = Sandbox::new();
+    let mut other = sandbox.artifact(&guest::Guest::default().init("unreachable").component());
+    sandbox.loader.precompile(&other).await.unwrap();
+    let artifact = sandbox.artifact(&guest::plain());
+    fs::rename(code_of(&other), code_of(&artifact)).unwrap();
+    assert_works(&sandbox, &artifact).await;
+    // Nor that of another component of the same artifact.
+    other.digest = artifact.digest;
+    other.component = other.directory.join("second.wasm");
+    fs::rename(code_of(&artifact), code_of(&other)).unwrap();
+    assert!(sandbox.load_artifact(&other, services()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_to_costs_a_compilation_only() {
+    let sandbox = Sandbox::new();
+    let artifact = sandbox.artifact(&guest::plain());
+    // A directory in the place of the file: also for root, who may write anywhere.
+    fs::create_dir_all(code_of(&artifact).join("in-the-way")).unwrap();
+    assert_works(&sandbox, &artifact).await;
+    assert_eq!(fs::read_dir(&artifact.directory).unwrap().count(), 2, "nothing temporary is left");
+}
+
+#[tokio::test]
+async fn a_component_over_the_limit_is_refused() {
+    let mut settings = settings();
+    settings.max_component_bytes = 1000;
+    let sandbox = Sandbox::with(settings);
+    let failure = sandbox.failure(&guest::plain(), services()).await;
+    assert!(failure.message.contains("at most 1000 are compiled"), "{failure}");
+}

@@ -1,0 +1,122 @@
+//! What a plugin may ask of the server, and what it hears without a grant.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use checkstack_platform::plugin::Caller;
+use http::HeaderValue;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::fixture::{MemoryStore, RecordingDatabase, RecordingPeers, Sandbox, ask, id, post, services};
+use crate::guest;
+
+#[tokio::test]
+async fn the_configuration_is_a_json_object() {
+    let sandbox = Sandbox::new();
+    let plugin = sandbox.start(&guest::plain(), services()).await;
+    assert_eq!(ask(&plugin, "/C", "").await, (200, r#"{"greeting":"hello"}"#.into()));
+}
+
+#[tokio::test]
+async fn without_a_grant_everything_is_denied_by_name() {
+    let sandbox = Sandbox::new();
+    let plugin = sandbox.start(&guest::plain(), services()).await;
+    for (path, body, grant) in [
+        ("/k", "key", "'database'"),
+        ("/K", "x", "'database'"),
+        ("/q", "select 1", "'database'"),
+        ("/h", "https://acme.io/", "spec.grants.http.allow"),
+        ("/p", "peer", "checkstack.dependencies"),
+    ] {
+        let (status, message) = ask(&plugin, path, body).await;
+        assert_eq!(status, 500, "{path}: {message}");
+        assert!(message.contains(grant), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn values_by_key_reach_the_store() {
+    let sandbox = Sandbox::new();
+    let mut services = services();
+    services.key_value = Some(Arc::new(MemoryStore::default()));
+    let plugin = sandbox.start(&guest::plain(), services).await;
+    assert_eq!(ask(&plugin, "/k", "key").await.0, 404);
+    assert_eq!(ask(&plugin, "/K", "value").await.0, 204);
+    assert_eq!(ask(&plugin, "/k", "key").await, (200, "value".into()));
+    assert_eq!(ask(&plugin, "/k", "").await, (501, "a key is empty".into()));
+}
+
+#[tokio::test]
+async fn statements_reach_the_database() {
+    let sandbox = Sandbox::new();
+    let database = Arc::new(RecordingDatabase::default());
+    let mut services = services();
+    services.sql = Some(database.clone());
+    let plugin = sandbox.start(&guest::plain(), services).await;
+    assert_eq!(ask(&plugin, "/q", "select 1").await.0, 204);
+    assert_eq!(database.0.lock().unwrap()[0].text, "select 1");
+    // `unavailable` is the sixth case of the error.
+    assert_eq!(ask(&plugin, "/q", "bad").await, (505, "the database does not answer".into()));
+}
+
+#[tokio::test]
+async fn only_dependencies_can_be_called() {
+    let sandbox = Sandbox::new();
+    let peers = Arc::new(RecordingPeers::default());
+    let mut services = services();
+    services.peers = peers.clone();
+    services.dependencies = Arc::new(BTreeMap::from([(id("catalog"), "^1".to_owned())]));
+    let plugin = sandbox.start(&guest::plain(), services).await;
+    assert_eq!(ask(&plugin, "/p", "catalog").await, (203, "catalog".into()));
+    assert_eq!(ask(&plugin, "/p", "other").await.0, 500);
+    let recorded = peers.0.lock().unwrap();
+    let [(target, request)] = &recorded[..] else { panic!("{recorded:?}") };
+    assert_eq!(*target, id("catalog"));
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/e"));
+    assert_eq!(request.caller, Caller::Plugin(id("subject")));
+    assert_eq!(request.correlation_id, "correlation-1");
+}
+
+/// Lines of the log, as text.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn log_lines_carry_the_plugin_and_are_bounded() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let layer = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+
+    let sandbox = Sandbox::new();
+    let plugin = sandbox.start(&guest::plain(), services()).await;
+    let mut request = post("/g", "hello\nworld");
+    request.headers.insert("x-field", HeaderValue::from_static("value"));
+    plugin.handle(request).await.unwrap();
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["target"] == "checkstack_plugin")
+        .collect();
+    assert_eq!(lines.len(), 101, "100 lines of one call, and one that says that the rest is dropped");
+    let fields = &lines[0]["fields"];
+    assert_eq!(lines[0]["level"], "INFO");
+    assert_eq!(fields["plugin"], "subject");
+    assert_eq!(fields["correlation_id"], "correlation-1");
+    assert_eq!(fields["message"], "hello\\nworld");
+    assert_eq!(fields["fields"], r#"{"x-field":"value"}"#);
+    assert_eq!(lines[100]["level"], "WARN");
+}

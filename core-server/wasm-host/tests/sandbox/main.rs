@@ -1,0 +1,13 @@
+//! The sandbox from outside: real components, a platform in memory, servers on loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should panic")]
+
+mod compiled_code;
+mod failures;
+mod fixture;
+mod guest;
+mod host_services;
+mod isolation;
+mod lifecycle;
+mod outgoing_http;
+mod pools;

@@ -1,0 +1,209 @@
+//! `Checkstack`: one instance.
+#![expect(unreachable_pub, reason = "`KubeSchema` repeats the struct, with its visibility, inside a function")]
+
+mod status;
+mod workload;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use status::{CheckstackStatus, PluginSetStatus, PluginSetVersion};
+pub use workload::{NetworkPolicySpec, PodDisruptionBudgetSpec, PodTemplateSpec, ServiceSpec, ServiceType};
+
+use crate::names::{DatabaseUrlReference, NameReference};
+use crate::schemas;
+
+/// The instance as it shall be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "checkstack.io",
+    version = "v1alpha1",
+    kind = "Checkstack",
+    plural = "checkstacks",
+    shortname = "cst",
+    category = "checkstack-io",
+    namespaced,
+    status = "CheckstackStatus",
+    derive = "PartialEq",
+    doc = "A Checkstack instance: the core server's pods, the Service in front of them, the database they use and the set of plugins they run. Plugins are objects of their own (CheckstackPlugin) that name the instance.",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 48").message("metadata.name becomes the name of a Service and the beginning of other names: use at most 48 lower case letters, digits and '-', beginning with a letter and ending with a letter or digit"),
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether every replica serves with every plugin of the set."
+    ),
+    printcolumn(name = "Replicas", type_ = "string", json_path = ".status.podsReady", description = "Ready pods of wanted pods."),
+    printcolumn(
+        name = "Plugins",
+        type_ = "integer",
+        json_path = ".status.pluginSet.active.revision",
+        description = "Revision of the plugin set that every ready pod runs."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why the instance is, or is not, ready."
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the object exists."),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1, description = "Address inside the cluster.")
+)]
+pub struct CheckstackSpec {
+    /// How many pods run the core server. 0 stops the instance and keeps everything it stored.
+    #[serde(default = "CheckstackSpec::default_replicas")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+
+    /// The core server's container image. Left out, it is the image of the operator's own release, which is what you want
+    /// unless you mirror images.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:space:]]')").message("an image has no spaces in it: write it like registry.example.com/checkstack/core:1.2.3"))]
+    pub image: String,
+
+    /// See [`ImagePullPolicy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+
+    /// Secrets of type kubernetes.io/dockerconfigjson to pull the image with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub image_pull_secrets: Vec<NameReference>,
+
+    /// The PostgreSQL database (version 14 or newer) of this instance.
+    pub database: DatabaseSpec,
+
+    /// Which plugins belong to the instance.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub plugins: PluginsSpec,
+
+    /// How a new plugin set or a new release reaches the pods.
+    #[serde(default)]
+    pub rollout: RolloutSpec,
+
+    /// CPU and memory of the core server's container. Its init container gets the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schemas::resources")]
+    pub resources: ResourceRequirements,
+
+    /// What else the pods get: labels, placement, environment.
+    #[serde(default)]
+    pub pod_template: PodTemplateSpec,
+
+    /// The Service in front of the pods. It has the name of the instance.
+    #[serde(default)]
+    pub service: ServiceSpec,
+
+    /// Who may connect to the pods.
+    #[serde(default)]
+    pub network_policy: NetworkPolicySpec,
+
+    /// How many pods may be away at once while nodes are drained. Left out, one pod of an instance with more than one replica,
+    /// and no budget for an instance with one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod_disruption_budget: PodDisruptionBudgetSpec,
+}
+
+/// When nodes pull the image. Left out, Kubernetes decides: Always for the tag latest, else IfNotPresent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ImagePullPolicy {
+    /// At every start of a pod.
+    Always,
+    /// When the node does not have it.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// The word that Kubernetes uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// Where an instance keeps its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSpec {
+    /// The Secret with the connection URL, postgres://user:password@host:5432/database. The user must own the database or
+    /// be allowed to create schemas in it, and have CREATEROLE: every plugin gets a schema and a login role of its own.
+    pub url_secret_ref: DatabaseUrlReference,
+}
+
+/// Which plugins belong to an instance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginsSpec {
+    /// Takes only CheckstackPlugins with these labels. Left out, every CheckstackPlugin whose spec.instanceRef names this
+    /// instance belongs to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schemas::label_selector")]
+    pub selector: LabelSelector,
+}
+
+/// How changes reach the pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutSpec {
+    /// How long a change may take to become active in every pod before the instance reports that it is stuck.
+    #[serde(default = "RolloutSpec::default_progress_deadline_seconds")]
+    #[schemars(range(min = 10, max = 3600))]
+    pub progress_deadline_seconds: i32,
+}
+
+impl CheckstackSpec {
+    const fn default_replicas() -> i32 {
+        1
+    }
+}
+
+impl RolloutSpec {
+    const fn default_progress_deadline_seconds() -> i32 {
+        120
+    }
+}
+
+impl Default for RolloutSpec {
+    fn default() -> Self {
+        Self { progress_deadline_seconds: Self::default_progress_deadline_seconds() }
+    }
+}
+
+impl Default for CheckstackSpec {
+    fn default() -> Self {
+        Self {
+            replicas: Self::default_replicas(),
+            image: String::new(),
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            database: DatabaseSpec::default(),
+            plugins: PluginsSpec::default(),
+            rollout: RolloutSpec::default(),
+            resources: ResourceRequirements::default(),
+            pod_template: PodTemplateSpec::default(),
+            service: ServiceSpec::default(),
+            network_policy: NetworkPolicySpec::default(),
+            pod_disruption_budget: PodDisruptionBudgetSpec::default(),
+        }
+    }
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

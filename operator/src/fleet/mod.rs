@@ -1,0 +1,203 @@
+//! The pods of each instance: hands the plugin set to all of them, asks them how they fare, and
+//! keeps the answers for the controllers.
+//!
+//! One task per instance does the talking, so that a slow pod of one instance delays no other, and
+//! no reconciliation waits for a pod.
+
+mod driver;
+mod view;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use checkstack_control_api::report::PluginSetDelivery;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::Store;
+use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) use view::{FleetView, Observation, PodView, Target};
+
+use crate::instance::InstanceKeys;
+use crate::object_key::ObjectKey;
+use crate::pods::{CalledPod, LivePod, PodClient, instance_of};
+use crate::wake::Wake;
+
+/// How often pods are asked.
+#[derive(Debug, Clone, Copy)]
+pub struct FleetPace {
+    /// While a pod is not settled.
+    pub unsettled: Duration,
+    /// When all are settled, but something is wrong that may heal by itself.
+    pub troubled: Duration,
+    /// When all is well. What changes is noticed earlier: Kubernetes tells about pods.
+    pub calm: Duration,
+    /// A pod that answered, or is ready, counts as unreachable when it has not answered for so long.
+    pub patience: Duration,
+}
+
+impl Default for FleetPace {
+    fn default() -> Self {
+        Self {
+            unsettled: Duration::from_millis(250),
+            troubled: Duration::from_secs(2),
+            calm: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is handed to the pods of an instance.
+pub(crate) struct Offer {
+    pub(crate) keys: InstanceKeys,
+    pub(crate) target: Arc<Target>,
+    pub(crate) delivery: PluginSetDelivery,
+}
+
+/// All fleets that this operator looks after.
+pub(crate) struct Fleets {
+    pods: Store<Pod>,
+    client: PodClient,
+    pace: FleetPace,
+    instances: Wake,
+    plugins: Wake,
+    fleets: Mutex<HashMap<ObjectKey, Fleet>>,
+}
+
+struct Fleet {
+    offer: watch::Sender<Arc<Offer>>,
+    view: Arc<Mutex<Arc<FleetView>>>,
+    pods_changed: Arc<Notify>,
+    task: AbortOnDropHandle<()>,
+}
+
+/// The pods of an instance that can be asked for something now.
+pub(crate) struct Callable {
+    instance: String,
+    offer: Arc<Offer>,
+    /// Name and address, ready ones first.
+    pods: Vec<(String, SocketAddr)>,
+}
+
+impl Callable {
+    /// Each of them.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = (&str, CalledPod<'_>)> {
+        self.pods
+            .iter()
+            .map(|(name, address)| (name.as_str(), CalledPod { address: *address, instance: &self.instance, keys: &self.offer.keys }))
+    }
+}
+
+impl Fleets {
+    pub(crate) fn new(pods: Store<Pod>, client: PodClient, pace: FleetPace, instances: Wake, plugins: Wake) -> Arc<Self> {
+        Arc::new(Self { pods, client, pace, instances, plugins, fleets: Mutex::default() })
+    }
+
+    /// The client for calls besides the usual ones.
+    pub(crate) fn client(&self) -> &PodClient {
+        &self.client
+    }
+
+    /// From now on the pods of `instance` shall run this. Does nothing when they already shall.
+    pub(crate) fn offer(self: &Arc<Self>, instance: &ObjectKey, offer: Offer) {
+        let mut fleets = self.lock();
+        match fleets.get(instance).filter(|fleet| !fleet.task.is_finished()) {
+            Some(fleet) => {
+                let before = fleet.offer.borrow().clone();
+                if *before.target == *offer.target && before.keys.checksum == offer.keys.checksum {
+                    return;
+                }
+                let target = offer.target.clone();
+                fleet.offer.send_replace(Arc::new(offer));
+                let mut view = fleet.view.lock().unwrap_or_else(PoisonError::into_inner);
+                *view = Arc::new(FleetView { target: target.clone(), ..FleetView::clone(&view) });
+                drop(view);
+                self.wake_plugins(instance, &before.target);
+                self.wake_plugins(instance, &target);
+            }
+            None => {
+                let target = offer.target.clone();
+                fleets.insert(instance.clone(), self.start(instance.clone(), offer));
+                self.wake_plugins(instance, &target);
+            }
+        }
+    }
+
+    /// Stops talking to the pods of an instance that is gone.
+    pub(crate) fn forget(&self, instance: &ObjectKey) {
+        self.lock().remove(instance);
+    }
+
+    /// Stops talking to the pods of instances that are not to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
+        self.lock().retain(|instance, _| keep(instance));
+    }
+
+    /// Stops talking to pods at all.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
+    /// What is known about the pods of an instance.
+    pub(crate) fn view(&self, instance: &ObjectKey) -> Option<Arc<FleetView>> {
+        let fleets = self.lock();
+        let view = fleets.get(instance)?.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(view)
+    }
+
+    /// The pods of an instance that answered lately. None while there is nothing to call them with.
+    pub(crate) fn callable(&self, instance: &ObjectKey) -> Option<Callable> {
+        let (offer, view) = {
+            let fleets = self.lock();
+            let fleet = fleets.get(instance)?;
+            let view = fleet.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            (fleet.offer.borrow().clone(), view)
+        };
+        let answers = |pod: &LivePod| view.pods.iter().any(|seen| seen.uid == pod.uid && seen.report().is_some());
+        let mut pods: Vec<LivePod> = self.live_pods(instance).into_iter().filter(answers).collect();
+        pods.sort_by(|one, other| (!one.ready, &one.name).cmp(&(!other.ready, &other.name)));
+        let pods = pods.into_iter().filter_map(|pod| Some((pod.name, pod.address?))).collect();
+        Some(Callable { instance: instance.to_string(), offer, pods })
+    }
+
+    /// Says that a pod appeared, changed or went away.
+    pub(crate) fn pod_changed(&self, pod: &Pod) {
+        if let Some(instance) = instance_of(&pod.metadata)
+            && let Some(fleet) = self.lock().get(&instance)
+        {
+            fleet.pods_changed.notify_one();
+        }
+    }
+
+    /// Asks the pods of an instance again at once.
+    pub(crate) fn look_again(&self, instance: &ObjectKey) {
+        if let Some(fleet) = self.lock().get(instance) {
+            fleet.pods_changed.notify_one();
+        }
+    }
+
+    fn start(self: &Arc<Self>, instance: ObjectKey, offer: Offer) -> Fleet {
+        let view = Arc::new(Mutex::new(Arc::new(FleetView { target: offer.target.clone(), complete: false, pods: Vec::new() })));
+        let (sender, receiver) = watch::channel(Arc::new(offer));
+        let pods_changed = Arc::new(Notify::new());
+        let driver = driver::Driver::new(self.clone(), instance, receiver, view.clone(), pods_changed.clone());
+        Fleet { offer: sender, view, pods_changed, task: AbortOnDropHandle::new(tokio::spawn(driver.run())) }
+    }
+
+    fn live_pods(&self, instance: &ObjectKey) -> Vec<LivePod> {
+        let belongs = |pod: &Pod| instance_of(&pod.metadata).as_ref() == Some(instance);
+        self.pods.state_filter(belongs).iter().filter_map(|pod| LivePod::of(pod)).collect()
+    }
+
+    fn wake_plugins(&self, instance: &ObjectKey, target: &Target) {
+        for name in target.members.keys() {
+            self.plugins.wake(ObjectKey::new(&instance.namespace, name));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, Fleet>> {
+        self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,19 @@
+//! The controller of Checkstack: everything that an instance consists of, the plugin set its pods
+//! shall run, and the truth about them.
+//!
+//! [`objects`], [`set`], [`revision`] and [`status`] are pure; [`secrets`] and [`history`] read and
+//! write; [`reconcile`] calls them in order.
+
+mod history;
+pub(crate) mod keys;
+mod memory;
+pub(crate) mod objects;
+mod reconcile;
+pub(crate) mod revision;
+mod secrets;
+pub(crate) mod set;
+mod status;
+
+pub(crate) use keys::InstanceKeys;
+pub(crate) use memory::Memory;
+pub(crate) use reconcile::{InstanceError, reconcile};

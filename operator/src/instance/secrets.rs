@@ -1,0 +1,158 @@
+//! Values from Secrets: the database URL, the keys, and `configFrom` of plugins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use checkstack_crds::plugin::ConfigSource;
+use checkstack_crds::{Checkstack, CheckstackPlugin};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use serde_json::{Map, Value};
+
+use super::keys::{InstanceKeys, InvalidKeys};
+use super::reconcile::InstanceError;
+use super::set::{SecretConfig, SecretProblem};
+use crate::apply::controller_uid;
+use crate::context::Context;
+use crate::error::KubernetesContext;
+use crate::names;
+use crate::object_key::ObjectKey;
+use crate::references::Reference;
+
+/// Everything in Secrets that an instance depends on.
+pub(crate) fn references(instance: &Checkstack, plugins: &[&CheckstackPlugin]) -> BTreeSet<Reference> {
+    let namespace = instance.namespace().unwrap_or_default();
+    let name = instance.name_any();
+    let own = [instance.spec.database.url_secret_ref.name.clone(), names::keys_secret(&name), names::plugin_config_secret(&name)];
+    let of_plugins = plugins.iter().flat_map(|plugin| &plugin.spec.config_from).map(|source| source.secret_ref.name.clone());
+    own.into_iter().chain(of_plugins).map(|name| Reference::Secret(ObjectKey::new(&namespace, name))).collect()
+}
+
+/// The instance's keys, made now if there are none.
+pub(crate) async fn keys(context: &Context, instance: &Checkstack) -> Result<InstanceKeys, InstanceError> {
+    let namespace = instance.namespace().unwrap_or_default();
+    let name = names::keys_secret(&instance.name_any());
+    let key = ObjectKey::new(&namespace, &name);
+    let found = match context.references.secret(&key).await? {
+        Some(secret) => secret,
+        None => {
+            let secret = InstanceKeys::generate(instance).map_err(|error| InstanceError::Internal(error.to_string()))?;
+            let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+            let parameters = PostParams { field_manager: Some(crate::apply::INSTANCE_MANAGER.to_owned()), ..PostParams::default() };
+            let created = api.create(&parameters, &secret).await.during("create", || format!("Secret '{name}'"))?;
+            tracing::info!(instance = %ObjectKey::of(instance), "made new keys");
+            context.references.look_at(&Reference::Secret(key)).await?;
+            created
+        }
+    };
+    if controller_uid(&found.metadata) != instance.uid() {
+        return Err(InstanceError::KeysNotOurs { name });
+    }
+    InstanceKeys::from_secret(&found).map_err(|problem: InvalidKeys| InstanceError::KeysInvalid { name, problem })
+}
+
+/// The database URL; an error text when there is none.
+pub(crate) async fn database_url(context: &Context, instance: &Checkstack) -> Result<Result<Vec<u8>, String>, InstanceError> {
+    let reference = &instance.spec.database.url_secret_ref;
+    let secret = context.references.secret(&ObjectKey::new(instance.namespace().unwrap_or_default(), &reference.name)).await?;
+    let Some(secret) = secret else {
+        let text =
+            format!("Secret '{}' does not exist: create it with the PostgreSQL URL under the key '{}'", reference.name, reference.key);
+        return Ok(Err(text));
+    };
+    let value = secret.data.and_then(|mut data| data.remove(&reference.key)).map(|value| value.0).filter(|value| !value.is_empty());
+    Ok(value.ok_or_else(|| format!("Secret '{}' has no key '{}' with a PostgreSQL URL: add it", reference.name, reference.key)))
+}
+
+/// The values of `configFrom`, for each plugin that has any.
+pub(crate) async fn plugin_secrets(
+    context: &Context,
+    plugins: &[&CheckstackPlugin],
+) -> Result<BTreeMap<String, SecretConfig>, InstanceError> {
+    let mut configs = BTreeMap::new();
+    for plugin in plugins.iter().filter(|plugin| !plugin.spec.config_from.is_empty() && plugin.spec.enabled) {
+        let namespace = plugin.namespace().unwrap_or_default();
+        let mut secrets = BTreeMap::new();
+        for source in &plugin.spec.config_from {
+            let name = &source.secret_ref.name;
+            if !secrets.contains_key(name) {
+                secrets.insert(name.clone(), context.references.secret(&ObjectKey::new(&namespace, name)).await?);
+            }
+        }
+        configs.insert(plugin.name_any(), secret_config(&plugin.spec.config_from, &secrets));
+    }
+    Ok(configs)
+}
+
+/// What the sources lead to.
+pub(crate) fn secret_config(sources: &[ConfigSource], secrets: &BTreeMap<String, Option<Secret>>) -> SecretConfig {
+    let mut values = Map::new();
+    for source in sources {
+        let name = &source.secret_ref.name;
+        let found = secrets.get(name).and_then(Option::as_ref).ok_or_else(|| SecretProblem::SecretNotFound { secret: name.clone() })?;
+        let data = found.data.clone().unwrap_or_default();
+        let taken: Vec<(String, String)> = match &source.secret_ref.key {
+            Some(key) if !data.contains_key(key) => return Err(SecretProblem::KeyNotFound { secret: name.clone(), key: key.clone() }),
+            Some(key) => vec![(key.clone(), source.field.clone().unwrap_or_else(|| key.clone()))],
+            None => data.keys().map(|key| (key.clone(), key.clone())).collect(),
+        };
+        for (key, field) in taken {
+            let bytes = data.get(&key).map(|value| value.0.clone()).unwrap_or_default();
+            let text = String::from_utf8(bytes).map_err(|_| SecretProblem::NotText { secret: name.clone(), key: key.clone() })?;
+            if values.insert(field.clone(), Value::String(text)).is_some() {
+                return Err(SecretProblem::FieldTwice { field });
+            }
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use serde_json::json;
+
+    use super::*;
+
+    fn sources(value: serde_json::Value) -> Vec<ConfigSource> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn secrets() -> BTreeMap<String, Option<Secret>> {
+        let secret = |entries: &[(&str, &[u8])]| {
+            let data = entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect();
+            Some(Secret { data: Some(data), ..Secret::default() })
+        };
+        BTreeMap::from([
+            ("smtp".into(), secret(&[("user", b"me"), ("password", b"p\n")])),
+            ("binary".into(), secret(&[("blob", &[0xff])])),
+            ("gone".into(), None),
+        ])
+    }
+
+    #[test]
+    fn whole_secrets_and_single_keys_become_fields() {
+        let config = secret_config(&sources(json!([{ "secretRef": { "name": "smtp" } }])), &secrets()).unwrap();
+        // As it is: a line feed at the end may be meant.
+        assert_eq!(Value::Object(config), json!({ "user": "me", "password": "p\n" }));
+        let one = json!([{ "secretRef": { "name": "smtp", "key": "user" }, "as": "login" }]);
+        assert_eq!(Value::Object(secret_config(&sources(one), &secrets()).unwrap()), json!({ "login": "me" }));
+    }
+
+    #[test]
+    fn every_problem_names_the_secret_or_the_field() {
+        for (source, problem) in [
+            (json!([{ "secretRef": { "name": "gone" } }]), "Secret 'gone' does not exist"),
+            (json!([{ "secretRef": { "name": "smtp", "key": "port" } }]), "Secret 'smtp' has no key 'port'"),
+            (json!([{ "secretRef": { "name": "binary" } }]), "key 'blob' of Secret 'binary' is not UTF-8 text"),
+            (
+                json!([{ "secretRef": { "name": "smtp" } }, { "secretRef": { "name": "smtp", "key": "user" } }]),
+                "the config field 'user' comes from two places",
+            ),
+        ] {
+            let error = secret_config(&sources(source), &secrets()).unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use checkstack_control_api::entry_hash;
+use serde_json::json;
+
+use super::*;
+use crate::fixtures::{entry, plugin, stored_plugin};
+
+/// What a set is built from, apart from the plugins.
+#[derive(Default)]
+struct Around {
+    selector: Selector,
+    unreadable: BTreeSet<String>,
+    secrets: BTreeMap<String, SecretConfig>,
+    previous: PreviousSet,
+}
+
+fn build_with(plugins: &[CheckstackPlugin], around: &Around) -> BuiltSet {
+    let plugins: Vec<&CheckstackPlugin> = plugins.iter().collect();
+    let keyed_hash = |id: &PluginId, values: &Map<String, Value>| Ok(format!("{id}:{}", Value::Object(values.clone())));
+    build(&SetInputs {
+        instance: "monitoring/main".into(),
+        selector: &around.selector,
+        plugins: &plugins,
+        unreadable: &around.unreadable,
+        secrets: &around.secrets,
+        previous: &around.previous,
+        keyed_hash: &keyed_hash,
+    })
+    .unwrap()
+}
+
+fn resources(built: &BuiltSet) -> Vec<&str> {
+    built.set.plugins.iter().map(|entry| entry.resource.as_str()).collect()
+}
+
+fn standing<'a>(built: &'a BuiltSet, name: &str) -> &'a Standing {
+    &built.members[name].standing
+}
+
+#[test]
+fn an_entry_has_everything_that_the_spec_says() {
+    let spec = json!({ "spec": {
+        "critical": true, "config": { "interval": 5 },
+        "grants": { "http": { "allow": ["https://example.com"], "allowCidrs": ["127.0.0.0/8"] }, "database": true, "memory": "32Mi", "deadline": "500ms" },
+    }, "status": { "dependencies": { "catalog": "^1" } } });
+    let built = build_with(&[stored_plugin("checks", "uptime", spec)], &Around::default());
+    let entry = &built.set.plugins[0];
+    assert_eq!((entry.resource.as_str(), entry.plugin_id.as_str(), entry.version.as_str()), ("checks", "uptime", "1.0.0"));
+    assert_eq!((entry.digest, entry.critical), (Digest::of(b"uptime"), true));
+    assert_eq!(Value::Object(entry.config.clone()), json!({ "interval": 5 }));
+    assert_eq!((entry.grants.memory_bytes, entry.grants.deadline_milliseconds, entry.grants.database), (32 << 20, 500, true));
+    assert_eq!(entry.grants.http.allow_cidrs, ["127.0.0.0/8".parse().unwrap()]);
+    assert_eq!(entry.dependencies.len(), 1);
+    assert_eq!(entry.secret_config_hash, None);
+    assert_eq!(*standing(&built, "checks"), Standing::Current);
+}
+
+#[test]
+fn plugins_come_after_what_they_need_and_else_by_id() {
+    let needs =
+        |ids: &[&str]| json!({ "status": { "dependencies": ids.iter().map(|id| ((*id).to_owned(), json!("*"))).collect::<Map<_, _>>() } });
+    let plugins = [
+        stored_plugin("one", "alpha", needs(&["zeta"])),
+        stored_plugin("two", "beta", json!({})),
+        stored_plugin("three", "zeta", json!({})),
+    ];
+    let built = build_with(&plugins, &Around::default());
+    assert_eq!(resources(&built), ["two", "three", "one"]);
+    // The order in which the API server lists them means nothing.
+    let reversed: Vec<_> = plugins.into_iter().rev().collect();
+    assert_eq!(build_with(&reversed, &Around::default()).set, built.set);
+}
+
+#[test]
+fn a_circle_is_part_of_the_set_for_the_pods_to_name() {
+    let plugins = [
+        stored_plugin("one", "alpha", json!({ "status": { "dependencies": { "beta": "*" } } })),
+        stored_plugin("two", "beta", json!({ "status": { "dependencies": { "alpha": "*" } } })),
+        stored_plugin("three", "gamma", json!({})),
+    ];
+    assert_eq!(resources(&build_with(&plugins, &Around::default())), ["three", "one", "two"]);
+}
+
+#[test]
+fn of_two_with_one_id_the_older_wins() {
+    let plugins = [
+        stored_plugin("young", "uptime", json!({ "metadata": { "creationTimestamp": "2026-02-01T00:00:00Z" } })),
+        stored_plugin("old", "uptime", json!({})),
+    ];
+    let built = build_with(&plugins, &Around::default());
+    assert_eq!(resources(&built), ["old"]);
+    let duplicate = Obstacle::Duplicate { plugin_id: "uptime".parse().unwrap(), winner: "old".into() };
+    assert_eq!(*standing(&built, "young"), Standing::Out(duplicate));
+}
+
+#[test]
+fn of_two_of_one_age_the_name_decides() {
+    let plugins = [stored_plugin("b", "uptime", json!({})), stored_plugin("a", "uptime", json!({}))];
+    assert_eq!(resources(&build_with(&plugins, &Around::default())), ["a"]);
+    // Unless one of them runs already: it is not stopped for that.
+    let previous = PreviousSet { entries: vec![entry("b", "uptime")], ..PreviousSet::default() };
+    assert_eq!(resources(&build_with(&plugins, &Around { previous, ..Around::default() })), ["b"]);
+}
+
+#[test]
+fn the_younger_takes_over_when_the_older_goes() {
+    let young = stored_plugin("young", "uptime", json!({ "metadata": { "creationTimestamp": "2026-02-01T00:00:00Z" } }));
+    for gone in [json!({ "spec": { "enabled": false } }), json!({ "metadata": { "deletionTimestamp": "2026-03-01T00:00:00Z" } })] {
+        let built = build_with(&[stored_plugin("old", "uptime", gone), young.clone()], &Around::default());
+        assert_eq!(resources(&built), ["young"]);
+    }
+}
+
+#[test]
+fn plugins_that_do_not_belong_are_out_with_the_reason() {
+    let around = Around { selector: Selector::from_iter([("tier", "gold")]), ..Around::default() };
+    let gold = json!({ "metadata": { "labels": { "tier": "gold" } } });
+    let with = |patch| crate::fixtures::merged(gold.clone(), patch);
+    let plugins = [
+        stored_plugin("in", "a", gold.clone()),
+        stored_plugin("other", "b", json!({})),
+        stored_plugin("off", "c", with(json!({ "spec": { "enabled": false } }))),
+        stored_plugin("deleted", "d", with(json!({ "metadata": { "deletionTimestamp": "2026-03-01T00:00:00Z" } }))),
+        plugin("new", gold.clone()),
+    ];
+    let built = build_with(&plugins, &around);
+    assert_eq!(resources(&built), ["in"]);
+    for (name, obstacle) in
+        [("other", Obstacle::NotSelected), ("off", Obstacle::Disabled), ("deleted", Obstacle::Deleting), ("new", Obstacle::NotMaterialised)]
+    {
+        assert_eq!(*standing(&built, name), Standing::Out(obstacle), "{name}");
+    }
+}
+
+#[test]
+fn a_plugin_whose_new_package_is_not_there_yet_keeps_the_old_one_with_new_settings() {
+    let previous = PreviousSet { entries: vec![entry("checks", "uptime")], ..PreviousSet::default() };
+    let waiting = json!({
+        "spec": { "config": { "interval": 9 } },
+        "status": { "version": "2.0.0", "digest": Digest::of(b"new"), "conditions": [] },
+    });
+    let plugins = [stored_plugin("checks", "uptime", waiting)];
+    let built = build_with(&plugins, &Around { previous, ..Around::default() });
+    let held = &built.set.plugins[0];
+    assert_eq!((held.version.as_str(), held.digest), ("1.0.0", Digest::of(b"uptime")));
+    assert_eq!(Value::Object(held.config.clone()), json!({ "interval": 9 }));
+    assert_eq!(*standing(&built, "checks"), Standing::Held(Obstacle::NotMaterialised));
+}
+
+#[test]
+fn secret_settings_are_in_the_set_by_their_hash_alone() {
+    let values: Map<String, Value> = [("token".to_owned(), json!("s3cret"))].into_iter().collect();
+    let around = Around { secrets: BTreeMap::from([("checks".into(), Ok(values.clone()))]), ..Around::default() };
+    let built = build_with(&[stored_plugin("checks", "uptime", json!({}))], &around);
+    assert_eq!(built.secrets, BTreeMap::from([("uptime".parse().unwrap(), values)]));
+    assert_eq!(built.set.plugins[0].secret_config_hash.as_deref(), Some(r#"uptime:{"token":"s3cret"}"#));
+    assert!(!built.set.plugins[0].config.contains_key("token"));
+}
+
+#[test]
+fn a_changed_secret_is_a_changed_entry() {
+    let hash = |value: &str| {
+        let values: Map<String, Value> = [("token".to_owned(), json!(value))].into_iter().collect();
+        let around = Around { secrets: BTreeMap::from([("checks".into(), Ok(values))]), ..Around::default() };
+        entry_hash(&build_with(&[stored_plugin("checks", "uptime", json!({}))], &around).set.plugins[0]).unwrap()
+    };
+    assert_eq!(hash("a"), hash("a"));
+    assert_ne!(hash("a"), hash("b"));
+}
+
+#[test]
+fn a_plugin_whose_secret_went_away_goes_on_as_it_was() {
+    let gone = SecretProblem::SecretNotFound { secret: "smtp".into() };
+    let values: Map<String, Value> = [("token".to_owned(), json!("old"))].into_iter().collect();
+    let previous =
+        PreviousSet { entries: vec![entry("checks", "uptime")], secrets: BTreeMap::from([("uptime".parse().unwrap(), values.clone())]) };
+    let around = Around { secrets: BTreeMap::from([("checks".into(), Err(gone.clone()))]), previous, ..Around::default() };
+    let built = build_with(&[stored_plugin("checks", "uptime", json!({ "spec": { "config": { "interval": 9 } } }))], &around);
+    assert_eq!(built.set.plugins, [entry("checks", "uptime")]);
+    assert_eq!(built.secrets.values().collect::<Vec<_>>(), [&values]);
+    assert_eq!(*standing(&built, "checks"), Standing::Held(Obstacle::Secret(gone.clone())));
+
+    let around = Around { previous: PreviousSet::default(), ..around };
+    let built = build_with(&[stored_plugin("checks", "uptime", json!({}))], &around);
+    assert_eq!((resources(&built).len(), standing(&built, "checks")), (0, &Standing::Out(Obstacle::Secret(gone))));
+}
+
+#[test]
+fn a_field_from_two_places_is_refused() {
+    let values: Map<String, Value> = [("token".to_owned(), json!("x"))].into_iter().collect();
+    let around = Around { secrets: BTreeMap::from([("checks".into(), Ok(values))]), ..Around::default() };
+    let built = build_with(&[stored_plugin("checks", "uptime", json!({ "spec": { "config": { "token": "y" } } }))], &around);
+    let problem = SecretProblem::FieldTwice { field: "token".into() };
+    assert_eq!(*standing(&built, "checks"), Standing::Out(Obstacle::Secret(problem)));
+}
+
+#[test]
+fn a_plugin_that_cannot_be_read_stays_as_it_is() {
+    let previous = PreviousSet { entries: vec![entry("odd", "uptime")], ..PreviousSet::default() };
+    let around = Around { previous, unreadable: BTreeSet::from(["odd".into(), "never-seen".into()]), ..Around::default() };
+    let built = build_with(&[stored_plugin("other", "alpha", json!({})), stored_plugin("young", "uptime", json!({}))], &around);
+    assert_eq!(resources(&built), ["other", "odd"]);
+    assert!(matches!(standing(&built, "young"), Standing::Out(Obstacle::Duplicate { winner, .. }) if winner == "odd"));
+}

@@ -1,0 +1,18 @@
+//! The controller of CheckstackPlugin: source → package in the store, and the truth about it.
+//!
+//! [`package`] judges, [`loaded`] and [`status`] compute what to say, [`artifact`] and
+//! [`finalize`] do what has to be done, [`reconcile`] calls them in order. All of a plugin's status
+//! is written here.
+
+mod artifact;
+mod finalize;
+mod loaded;
+mod memory;
+mod package;
+mod reconcile;
+mod status;
+
+pub(crate) use artifact::instance_key;
+pub(crate) use loaded::{joined, runs};
+pub(crate) use memory::Memory;
+pub(crate) use reconcile::{PluginError, reconcile, state_of};

@@ -1,0 +1,103 @@
+//! Plugin ids: the name of a plugin in routes, access rules and its database schema.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A valid plugin id: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, at most 63 characters, not reserved
+/// (platform facts §2.1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PluginId(String);
+
+/// Why a text is no plugin id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPluginId {
+    /// Empty or over 63 characters.
+    #[error("plugin id '{0}' has {1} characters; 1 to 63 are allowed")]
+    Length(String, usize),
+    /// A character or a position of one that is not allowed.
+    #[error("plugin id '{0}' must be words of lower-case letters and digits joined by '-', beginning with a letter")]
+    Characters(String),
+    /// A name that the platform keeps for itself.
+    #[error("plugin id '{0}' is reserved for the platform")]
+    Reserved(String),
+}
+
+/// Ids that would collide with the platform's own routes and registries.
+const RESERVED: &[&str] = &["core"];
+
+impl PluginId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PluginId {
+    type Err = InvalidPluginId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let shown = || text.chars().take(80).collect::<String>();
+        let length = text.chars().count();
+        if !(1..=63).contains(&length) {
+            return Err(InvalidPluginId::Length(shown(), length));
+        }
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.split('-').all(is_word) {
+            return Err(InvalidPluginId::Characters(shown()));
+        }
+        if RESERVED.contains(&text) {
+            return Err(InvalidPluginId::Reserved(shown()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for PluginId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for PluginId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for PluginId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_the_platform_are_valid() {
+        for id in ["healthcheck", "api-docs", "healthcheck-http", "a", "s3", &"a".repeat(63)] {
+            assert!(id.parse::<PluginId>().is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn others_are_refused_with_the_reason() {
+        use InvalidPluginId::*;
+        assert!(matches!("".parse::<PluginId>(), Err(Length(_, 0))));
+        assert!(matches!("a".repeat(64).parse::<PluginId>(), Err(Length(_, 64))));
+        for id in ["A", "1a", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "é", "a b", "../a"] {
+            assert!(matches!(id.parse::<PluginId>(), Err(Characters(_))), "{id}");
+        }
+        assert!(matches!("core".parse::<PluginId>(), Err(Reserved(_))));
+    }
+}

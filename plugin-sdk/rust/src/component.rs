@@ -1,0 +1,149 @@
+//! The way from the component's exports to a [`Plugin`]. For [`export!`](crate::export) only.
+
+use std::cell::OnceCell;
+use std::marker::PhantomData;
+use std::thread::LocalKey;
+
+use crate::bindings::checkstack::plugin::{config, types};
+use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, readiness};
+use crate::plugin::read_config;
+use crate::request::Params;
+use crate::{Caller, Error, InitError, IntoResponse, Plugin, Probe, Request, Response, Router, http, logging};
+
+/// Makes a component of a type that implements [`Plugin`]. Once in a crate of type `cdylib`.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static RUNNING: ::std::cell::OnceCell<$crate::component::Running<$plugin>> =
+                    const { ::std::cell::OnceCell::new() };
+            }
+
+            struct Exported;
+
+            impl $crate::component::Exported for Exported {
+                type Plugin = $plugin;
+
+                fn running() -> &'static ::std::thread::LocalKey<::std::cell::OnceCell<$crate::component::Running<$plugin>>> {
+                    &RUNNING
+                }
+            }
+
+            #[allow(dead_code)]
+            type Component = $crate::component::Component<Exported>;
+
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Where the one plugin of a component lives.
+pub trait Exported: 'static {
+    /// Its type.
+    type Plugin: Plugin;
+
+    /// Its place: empty until `init` succeeds.
+    fn running() -> &'static LocalKey<OnceCell<Running<Self::Plugin>>>;
+}
+
+/// An initialised plugin with what is computed once.
+#[derive(Debug)]
+pub struct Running<P> {
+    plugin: P,
+    router: Router<P>,
+    probes: Vec<Probe<P>>,
+}
+
+/// What `wit-bindgen` exports.
+#[derive(Debug)]
+pub struct Component<E>(PhantomData<E>);
+
+impl<E: Exported> Component<E> {
+    /// Calls `use_it` with the plugin, once it is initialised.
+    fn with<R>(use_it: impl FnOnce(&Running<E::Plugin>) -> R) -> Option<R> {
+        E::running().with(|running| running.get().map(use_it))
+    }
+}
+
+impl<E: Exported> lifecycle::Guest for Component<E> {
+    fn describe() -> lifecycle::Description {
+        logging::set_up();
+        let probe = |probe: Probe<E::Plugin>| lifecycle::Probe { name: probe.name.to_owned(), critical: probe.critical };
+        lifecycle::Description { probes: E::Plugin::probes().into_iter().map(probe).collect() }
+    }
+
+    fn init() -> Result<(), lifecycle::Error> {
+        logging::set_up();
+        let router = E::Plugin::routes();
+        if let Some(mistake) = router.mistake() {
+            return Err(lifecycle::Error::Failed(format!("a route of the plugin is wrong: {mistake}")));
+        }
+        let plugin = E::Plugin::init(read_config(&config::get())?)?;
+        let running = Running { plugin, router, probes: E::Plugin::probes() };
+        E::running().with(|place| place.set(running)).map_err(|_| lifecycle::Error::Failed("init was called twice".to_owned()))
+    }
+
+    fn after_plugins_ready() -> Result<(), lifecycle::Error> {
+        let not_initialised = || Err(InitError::failed("the plugin is not initialised"));
+        Ok(Self::with(|running| running.plugin.after_plugins_ready()).unwrap_or_else(not_initialised)?)
+    }
+
+    fn shutdown() {
+        Self::with(|running| running.plugin.shutdown());
+    }
+}
+
+impl<E: Exported> handler::Guest for Component<E> {
+    fn handle(request: types::Request) -> types::Response {
+        let not_initialised = || Error::unavailable("the plugin is not initialised").into_response();
+        Self::with(|running| running.router.answer(&running.plugin, request.into())).unwrap_or_else(not_initialised).into()
+    }
+}
+
+impl<E: Exported> readiness::Guest for Component<E> {
+    fn check(name: String) -> readiness::Outcome {
+        let outcome = Self::with(|running| match running.probes.iter().find(|probe| probe.name == name) {
+            Some(probe) => (probe.check)(&running.plugin),
+            None => Err(format!("the plugin has no probe '{name}'")),
+        });
+        match outcome.unwrap_or_else(|| Err("the plugin is not initialised".to_owned())) {
+            Ok(()) => readiness::Outcome { ok: true, message: None },
+            Err(message) => readiness::Outcome { ok: false, message: Some(message) },
+        }
+    }
+}
+
+impl From<InitError> for lifecycle::Error {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::InvalidConfig(message) => Self::InvalidConfig(message),
+            InitError::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
+impl From<types::Request> for Request {
+    fn from(request: types::Request) -> Self {
+        Self {
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            headers: http::from_host(request.headers),
+            body: request.body,
+            caller: match request.caller {
+                types::Caller::Anonymous => Caller::Anonymous,
+                types::Caller::Plugin(id) => Caller::Plugin(id),
+            },
+            correlation_id: request.correlation_id,
+            params: Params::default(),
+        }
+    }
+}
+
+impl From<Response> for types::Response {
+    fn from(response: Response) -> Self {
+        Self { status: response.status, headers: http::to_host(response.headers), body: response.body }
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests to the plugins that this one names in `checkstack.dependencies` of its `package.json`.
+//!
+//! ```no_run
+//! use checkstack_plugin::peers;
+//!
+//! # fn f() -> Result<(), peers::Error> {
+//! let response = peers::get("uptime", "/targets").query("limit", "10").send()?;
+//! let targets: serde_json::Value = peers::json(&response)?;
+//! # Ok(()) }
+//! ```
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bindings::checkstack::plugin::plugins as host;
+use crate::{Response, http, percent};
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not a dependency of this plugin.
+    #[error("{0}")]
+    Denied(String),
+    /// It is not running at the moment.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It did not answer in time, or failed while answering.
+    #[error("{0}")]
+    Failed(String),
+    /// The request or the answer is not as expected.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// A request to another plugin that has not been sent.
+#[derive(Debug, Clone)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request {
+    plugin_id: String,
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    body: Result<Vec<u8>, String>,
+}
+
+/// A `GET` of a path below `/api/<plugin id>`.
+pub fn get(plugin_id: &str, path: &str) -> Request {
+    request(plugin_id, "GET", path)
+}
+
+/// A `POST` to a path below `/api/<plugin id>`.
+pub fn post(plugin_id: &str, path: &str) -> Request {
+    request(plugin_id, "POST", path)
+}
+
+/// Any method, upper case.
+pub fn request(plugin_id: &str, method: &str, path: &str) -> Request {
+    Request {
+        plugin_id: plugin_id.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: Ok(Vec::new()),
+    }
+}
+
+/// A text as one segment of a path: `format!("/targets/{}", peers::segment(name))`.
+pub fn segment(text: &str) -> String {
+    percent::encode(text).into_owned()
+}
+
+impl Request {
+    /// Adds `name=value` to the query, encoded.
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        if !self.query.is_empty() {
+            self.query.push('&');
+        }
+        self.query.push_str(&percent::encode(name));
+        self.query.push('=');
+        self.query.push_str(&percent::encode(value));
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.into()));
+        self
+    }
+
+    /// Sets the body to a value as JSON, with its content type.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        self.body = serde_json::to_vec(value).map_err(|error| error.to_string());
+        self.header("content-type", "application/json")
+    }
+
+    /// Sends it and waits for the answer, whatever its status.
+    pub fn send(self) -> Result<Response, Error> {
+        let request = host::PluginRequest {
+            method: self.method,
+            path: self.path,
+            query: (!self.query.is_empty()).then_some(self.query),
+            headers: http::to_host(self.headers),
+            body: self.body.map_err(Error::Unexpected)?,
+        };
+        Ok(host::call(&self.plugin_id, &request)?.into())
+    }
+}
+
+/// The body of a successful answer read as JSON; any other answer is an error that shows it.
+pub fn json<T: DeserializeOwned>(response: &Response) -> Result<T, Error> {
+    if !response.is_success() {
+        let text: String = response.text().unwrap_or_default().chars().take(200).collect();
+        return Err(Error::Unexpected(format!("the other plugin answered {}: {text}", response.status)));
+    }
+    response.json().map_err(|error| Error::Unexpected(format!("the other plugin's answer is not as expected: {error}")))
+}
+
+impl From<host::Error> for Error {
+    fn from(error: host::Error) -> Self {
+        match error {
+            host::Error::Denied(message) => Self::Denied(message),
+            host::Error::Unavailable(message) => Self::Unavailable(message),
+            host::Error::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_and_segments_are_encoded() {
+        let request = get("uptime", "/targets").query("name", "a b&c").query("limit", "5");
+        assert_eq!(request.query, "name=a%20b%26c&limit=5");
+        assert_eq!(segment("a/b ü"), "a%2Fb%20%C3%BC");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_success_is_shown() {
+        let error = json::<()>(&Response::new(404).with_body("nothing")).unwrap_err();
+        assert_eq!(error.to_string(), "the other plugin answered 404: nothing");
+    }
+}

@@ -1,0 +1,113 @@
+// From the component's exports to a plugin. The build makes the component's entry with it.
+
+import * as hostConfig from "checkstack:plugin/config@0.1.0";
+import { HostError, HttpError, InvalidConfig, messageOf } from "./errors.ts";
+import * as log from "./log.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Header, HostRequest } from "./request.ts";
+import { Response, toHost } from "./response.ts";
+import { refusal } from "./router.ts";
+
+interface Component {
+  lifecycle: {
+    describe(): { probes: { name: string; critical: boolean }[] };
+    init(): void;
+    afterPluginsReady(): void;
+    shutdown(): void;
+  };
+  handler: { handle(request: HostRequest): { status: number; headers: Header[]; body: Uint8Array } };
+  readiness: { check(probe: string): { ok: boolean; message: string | null } };
+}
+
+/** The three interfaces that the plugin world exports. */
+export function componentOf<Config>(plugin: Plugin<Config>): Component {
+  const probes = plugin.probes ?? {};
+  let config: Config;
+  let initialised = false;
+
+  return {
+    lifecycle: {
+      describe: () => ({ probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })) }),
+      init() {
+        startOrThrow(() => {
+          const given = JSON.parse(hostConfig.get()) as Record<string, unknown>;
+          config = plugin.config === undefined ? (given as Config) : plugin.config(given);
+          plugin.init?.(config);
+        });
+        initialised = true;
+      },
+      afterPluginsReady() {
+        startOrThrow(() => plugin.afterPluginsReady?.(config));
+      },
+      shutdown() {
+        plugin.shutdown?.(config);
+      },
+    },
+    handler: {
+      handle(request) {
+        if (!initialised) return toHost(refusal(503, "unavailable", "the plugin is not initialised"));
+        try {
+          const response = plugin.router.answer(request, config);
+          if (!(response instanceof Response)) throw new TypeError(`the handler of ${request.path} returned no response; it must be synchronous`);
+          return toHost(response);
+        } catch (thrown) {
+          return toHost(responseFor(thrown));
+        }
+      },
+    },
+    readiness: {
+      check(name) {
+        const probe = probes[name];
+        if (!initialised || probe === undefined) return { ok: false, message: `the plugin has no probe '${name}' now` };
+        try {
+          probe.check(config);
+          return { ok: true, message: null };
+        } catch (thrown) {
+          return { ok: false, message: messageOf(thrown) };
+        }
+      },
+    },
+  };
+}
+
+/** Runs a part of the start; what it throws is a variant of the world afterwards. */
+function startOrThrow(start: () => void): void {
+  try {
+    start();
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidConfig || thrown instanceof HostError)) log.error("the plugin threw while starting", stackOf(thrown));
+    throw { tag: thrown instanceof InvalidConfig ? "invalid-config" : "failed", val: messageOf(thrown) };
+  }
+}
+
+/** The answer to a request whose handler threw. Only the text of a `HttpError` is for who asked. */
+function responseFor(thrown: unknown): Response {
+  if (thrown instanceof HttpError && thrown.status < 500) return refusal(thrown.status, wordFor(thrown.status), thrown.message);
+  log.error(messageOf(thrown), stackOf(thrown));
+  if (thrown instanceof HttpError) return refusal(thrown.status, wordFor(thrown.status), thrown.message);
+  if (thrown instanceof HostError && thrown.reason === "unavailable") {
+    return refusal(503, "unavailable", "something that the plugin needs does not answer", { name: "retry-after", value: "5" });
+  }
+  return refusal(500, "internal", "the plugin could not do this");
+}
+
+function stackOf(thrown: unknown): log.Fields {
+  return thrown instanceof Error && thrown.stack !== undefined ? { stack: thrown.stack.trim() } : {};
+}
+
+const WORDS: Record<number, string> = {
+  400: "bad_request",
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not_found",
+  409: "conflict",
+  413: "too_large",
+  429: "too_many_requests",
+  502: "bad_gateway",
+  503: "unavailable",
+  504: "timeout",
+};
+
+function wordFor(status: number): string {
+  return WORDS[status] ?? (status < 500 ? "refused" : "internal");
+}

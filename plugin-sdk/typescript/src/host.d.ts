@@ -1,0 +1,63 @@
+// The imports of the plugin world as QuickJS sees them: a result is returned or thrown, an absent
+// option is null and must be passed, a variant is { tag, val }.
+
+declare module "checkstack:plugin/log@0.1.0" {
+  export function write(level: "trace" | "debug" | "info" | "warn" | "error", message: string, fields: { name: string; value: string }[]): void;
+}
+
+declare module "checkstack:plugin/config@0.1.0" {
+  export function get(): string;
+}
+
+declare module "checkstack:plugin/clock@0.1.0" {
+  /** Microseconds since 1970. */
+  export function now(): number;
+  /** Nanoseconds. */
+  export function monotonic(): number;
+}
+
+declare module "checkstack:plugin/key-value@0.1.0" {
+  export function get(key: string): Uint8Array | null;
+  export function set(key: string, value: Uint8Array, ttl: number | null): void;
+  export function delete_(key: string): boolean;
+  export { delete_ as delete };
+  export function keys(prefix: string, after: string | null, limit: number): string[];
+}
+
+declare module "checkstack:plugin/sql@0.1.0" {
+  export type Value =
+    | { tag: "null" }
+    | { tag: "boolean"; val: boolean }
+    | { tag: "integer"; val: number }
+    | { tag: "float"; val: number }
+    | { tag: "text"; val: string }
+    | { tag: "bytes"; val: Uint8Array }
+    | { tag: "timestamp"; val: number }
+    | { tag: "json"; val: string }
+    | { tag: "uuid"; val: string }
+    | { tag: "numeric"; val: string };
+  export interface Statement {
+    text: string;
+    parameters: Value[];
+  }
+  export function query(statement: Statement): { columns: string[]; rows: Value[][] };
+  export function execute(statement: Statement): number;
+  export function transact(statements: Statement[]): number[];
+}
+
+declare module "checkstack:plugin/http-client@0.1.0" {
+  export function send(request: {
+    method: string;
+    url: string;
+    headers: { name: string; value: string }[];
+    body: Uint8Array;
+    timeout: number | null;
+  }): { status: number; headers: { name: string; value: string }[]; body: Uint8Array };
+}
+
+declare module "checkstack:plugin/plugins@0.1.0" {
+  export function call(
+    pluginId: string,
+    request: { method: string; path: string; query: string | null; headers: { name: string; value: string }[]; body: Uint8Array },
+  ): { status: number; headers: { name: string; value: string }[]; body: Uint8Array };
+}

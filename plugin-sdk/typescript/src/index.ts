@@ -1,0 +1,12 @@
+export { definePlugin, type Plugin, type PluginDefinition, type Probe } from "./plugin.ts";
+export { HostError, HttpError, InvalidConfig } from "./errors.ts";
+export { Request, type Header } from "./request.ts";
+export { bytes, empty, escapeHtml, html, json, Response, seeOther, text, type ResponseOptions } from "./response.ts";
+export { Router, type Handler, type Params } from "./router.ts";
+export { Reply, type OutgoingOptions } from "./outgoing.ts";
+export { sql, Statement, TypedValue, type Column, type Parameter } from "./sql.ts";
+export * as clock from "./clock.ts";
+export * as http from "./http.ts";
+export * as kv from "./kv.ts";
+export * as log from "./log.ts";
+export * as peers from "./peers.ts";

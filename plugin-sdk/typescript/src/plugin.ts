@@ -1,0 +1,48 @@
+import { Router } from "./router.ts";
+
+/** A readiness check. The server shows it as `<plugin id>.<name>`, to everybody. */
+export interface Probe<Config> {
+  /** Whether a pod is unready while it fails. */
+  critical: boolean;
+  /** Throws when something is wrong; the message is shown. */
+  check(config: Config): void;
+}
+
+/** What a plugin is made of. All of it is synchronous. */
+export interface PluginDefinition<Config> {
+  /**
+   * Checks `spec.config` with the secrets of `spec.configFrom`, and makes of it what the plugin
+   * works with. Throws {@link InvalidConfig} to say what is wrong. Without it, the configuration is
+   * taken as it is.
+   */
+  config?(given: Readonly<Record<string, unknown>>): Config;
+  /** Makes an instance able to work. Called on each of them, after the plugins it depends on. */
+  init?(config: Config): void;
+  /** What it answers below `/api/<plugin id>`. */
+  routes(router: Router<Config>): unknown;
+  /** What it adds to the server's readiness, by name. */
+  probes?: Record<string, Probe<Config>>;
+  /** Called once per activation and replica, when all plugins have been initialised. */
+  afterPluginsReady?(config: Config): void;
+  /** Called once per activation and replica, when the last request has been answered. */
+  shutdown?(config: Config): void;
+}
+
+/** A plugin, ready to be made a component of. */
+export interface Plugin<Config = unknown> extends PluginDefinition<Config> {
+  readonly router: Router<Config>;
+}
+
+/**
+ * Defines a plugin; `export default` it from the entry file.
+ *
+ * The server keeps several instances of a plugin, in every replica. They share no memory, each
+ * handles one call at a time, and any of them may be thrown away. What must last belongs in `sql`
+ * or `kv`. Code outside of functions runs when the plugin is built, not when it is loaded: nothing
+ * of the server can be used there.
+ */
+export function definePlugin<Config = Readonly<Record<string, unknown>>>(definition: PluginDefinition<Config>): Plugin<Config> {
+  const router = new Router<Config>();
+  definition.routes(router);
+  return { ...definition, router };
+}

@@ -1,0 +1,170 @@
+// A server in memory, for tests of a plugin with `checkstack-plugin-test`.
+
+import { componentOf } from "./component.ts";
+import { InvalidConfig } from "./errors.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Header } from "./request.ts";
+import { decode, encode } from "./text.ts";
+
+/** What the server does for the plugin; what is left out is denied, like a missing grant. */
+export interface TestServer {
+  config?: Record<string, unknown>;
+  /** Answers statements: rows for a query, a number of rows otherwise. */
+  sql?: (text: string, parameters: unknown[]) => Record<string, unknown>[] | number;
+  /** Answers outgoing HTTP. */
+  http?: (method: string, url: string, body: string) => TestReply;
+  /** Answers requests to other plugins; null when the plugin is not running. */
+  peers?: (pluginId: string, method: string, path: string, body: string) => TestReply | null;
+  /** Microseconds since 1970; without it, the time that it is. */
+  now?: () => number;
+}
+
+/** An answer as a test writes and reads it. */
+export interface TestReply {
+  status?: number;
+  headers?: Record<string, string>;
+  body?: string | object;
+}
+
+/** What a request to the plugin carries. */
+export interface TestRequest {
+  headers?: Record<string, string>;
+  body?: string | object;
+  callingPlugin?: string;
+}
+
+/** A plugin that runs in a server in memory. */
+export interface RunningPlugin {
+  request(method: string, path: string, request?: TestRequest): { status: number; headers: Record<string, string>; text: string; json<T = any>(): T };
+  /** The outcome of a probe. */
+  probe(name: string): { ok: boolean; message: string | null };
+  /** What is in the key-value store: text by key. */
+  readonly kv: Map<string, { text: string; ttlSeconds: number | null }>;
+  /** What was logged. */
+  readonly log: { level: string; message: string }[];
+}
+
+/** Starts a plugin. Throws what `init` throws. */
+export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): RunningPlugin {
+  provideBase64();
+  const kv: RunningPlugin["kv"] = new Map();
+  const log: RunningPlugin["log"] = [];
+  const reply = ({ status = 200, headers = {}, body = "" }: TestReply) => ({ status, headers: entries(headers), body: encode(asText(body)) });
+
+  (globalThis as Record<string, unknown>)["checkstackTestHost"] = {
+    log: { write: (level: string, message: string) => void log.push({ level, message }) },
+    config: { get: () => JSON.stringify(server.config ?? {}) },
+    clock: { now: server.now ?? (() => Date.now() * 1_000), monotonic: () => Math.round(performance.now() * 1_000_000) },
+    "key-value": {
+      get: (key: string) => (kv.has(key) ? encode(kv.get(key)!.text) : null),
+      set: (key: string, value: Uint8Array, ttlSeconds: number | null) => void kv.set(key, { text: decode(value), ttlSeconds }),
+      delete: (key: string) => kv.delete(key),
+      keys: (prefix: string, after: string | null, limit: number) =>
+        [...kv.keys()].filter((key) => key.startsWith(prefix) && (after === null || key > after)).sort().slice(0, limit),
+    },
+    sql: {
+      query: (statement: HostStatement) => rowsOf(answerSql(server, statement)),
+      execute: (statement: HostStatement) => Number(answerSql(server, statement)),
+      transact: (statements: HostStatement[]) => statements.map((statement) => Number(answerSql(server, statement))),
+    },
+    "http-client": {
+      send: (request: { method: string; url: string; body: Uint8Array }) =>
+        reply((server.http ?? denied("http"))(request.method, request.url, decode(request.body))),
+    },
+    plugins: {
+      call: (id: string, request: { method: string; path: string; query: string | null; body: Uint8Array }) => {
+        const path = request.query === null ? request.path : `${request.path}?${request.query}`;
+        const answer = (server.peers ?? denied("a dependency"))(id, request.method, path, decode(request.body));
+        if (answer === null) throw refusal("unavailable", `plugin '${id}' is not running`);
+        return reply(answer);
+      },
+    },
+  };
+
+  const component = componentOf(plugin);
+  const starting = (step: () => void) => {
+    try {
+      step();
+    } catch (thrown) {
+      const { tag, val } = thrown as { tag: string; val: string };
+      throw tag === "invalid-config" ? new InvalidConfig(val) : new Error(val);
+    }
+  };
+  starting(() => component.lifecycle.init());
+  starting(() => component.lifecycle.afterPluginsReady());
+
+  return {
+    kv,
+    log,
+    probe: (name) => component.readiness.check(name),
+    request(method, pathAndQuery, { headers = {}, body = "", callingPlugin } = {}) {
+      const question = pathAndQuery.indexOf("?");
+      const response = component.handler.handle({
+        method,
+        path: question < 0 ? pathAndQuery : pathAndQuery.slice(0, question),
+        query: question < 0 ? null : pathAndQuery.slice(question + 1),
+        headers: entries(headers),
+        body: encode(asText(body)),
+        caller: callingPlugin === undefined ? { tag: "anonymous" } : { tag: "plugin", val: callingPlugin },
+        correlationId: "test",
+      });
+      const text = decode(response.body);
+      return {
+        status: response.status,
+        headers: Object.fromEntries(response.headers.map(({ name, value }) => [name, value])),
+        text,
+        json: () => JSON.parse(text),
+      };
+    },
+  };
+}
+
+interface HostStatement {
+  text: string;
+  parameters: { tag: string; val?: unknown }[];
+}
+
+function answerSql(server: TestServer, { text, parameters }: HostStatement): Record<string, unknown>[] | number {
+  return (server.sql ?? denied("database"))(text, parameters.map(({ val }) => val ?? null));
+}
+
+function rowsOf(answer: Record<string, unknown>[] | number): { columns: string[]; rows: unknown[][] } {
+  const rows = typeof answer === "number" ? [] : answer;
+  const columns = Object.keys(rows[0] ?? {});
+  const value = (given: unknown) => {
+    if (given === null || given === undefined) return { tag: "null" };
+    if (given instanceof Date) return { tag: "timestamp", val: given.getTime() * 1_000 };
+    if (given instanceof Uint8Array) return { tag: "bytes", val: given };
+    if (typeof given === "object") return { tag: "json", val: JSON.stringify(given) };
+    if (typeof given === "number") return { tag: Number.isInteger(given) ? "integer" : "float", val: given };
+    return { tag: typeof given === "boolean" ? "boolean" : "text", val: given };
+  };
+  return { columns, rows: rows.map((row) => columns.map((column) => value(row[column]))) };
+}
+
+function denied(grant: string): () => never {
+  return () => {
+    throw refusal("denied", `the grant '${grant}' is missing`);
+  };
+}
+
+/** What the engine makes of an error that the host returns. */
+function refusal(tag: string, val: string): Error {
+  return Object.assign(new Error("[object Object] (see error.payload)"), { payload: { tag, val } });
+}
+
+function entries(headers: Record<string, string>): Header[] {
+  return Object.keys(headers).map((name) => ({ name: name.toLowerCase(), value: headers[name]! }));
+}
+
+function asText(body: string | object): string {
+  return typeof body === "string" ? body : JSON.stringify(body);
+}
+
+/** Node has these two only in newer releases. */
+function provideBase64(): void {
+  Uint8Array.fromBase64 ??= (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  Uint8Array.prototype.toBase64 ??= function (this: Uint8Array) {
+    return btoa(Array.from(this, (byte) => String.fromCharCode(byte)).join(""));
+  };
+}

@@ -1,0 +1,57 @@
+//! `make bench`: the figures of `docs/benchmarks.md`, on the real node, each beside its baseline in
+//! the same run. Prints a Markdown table to standard output.
+//!
+//! It measures the images as they are deployed: requests go from this process, on one core, to a
+//! pod that is limited to the other.
+// An index into a JSON value that is not there gives null, not a panic.
+#![allow(clippy::print_stdout, clippy::indexing_slicing)]
+
+mod load;
+mod memory;
+mod plugin_apply;
+mod pod_start;
+mod table;
+
+use anyhow::Result;
+use checkstack_e2e::namespace::Namespace;
+use checkstack_e2e::packages::{package, renamed};
+use serde_json::json;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut table = table::Table::default();
+
+    let ns = Namespace::create("bench").await?;
+    ns.bring_up_database().await?;
+    // One core for the server; the load generator takes the other.
+    ns.apply_instance(json!({"replicas": 1, "resources": {"limits": {"cpu": "1", "memory": "512Mi"}}})).await?;
+    ns.await_core_pods_ready(1).await?;
+    let bare_start = pod_start::measure(&ns).await?;
+    let bare_memory = memory::of_core(&ns).await?;
+
+    ns.install_samples().await?;
+    table.time("container start → ready, two plugins", pod_start::measure(&ns).await?, "the same without plugins", bare_start, "≤ 1 s");
+    table.memory("RSS of the core, two plugins", memory::of_core(&ns).await?, "the same without plugins", bare_memory, "≤ 120 MiB");
+    table.memory("RSS of the operator", memory::of_operator(&ns).await?, "", 0, "≤ 40 MiB");
+
+    let restart = plugin_apply::measure_restart(&ns).await?;
+    let apply = plugin_apply::measure(&ns, 10).await?;
+    table.time("`kubectl apply` of a plugin → Ready", apply, "restart of the same Deployment", restart, "≤ 2 s");
+
+    ns.install_plugin("hello", &renamed(&package("chaos")?, "hello")?, json!({})).await?;
+    ns.install_plugin("hello-ts", &package("hello-ts")?, json!({})).await?;
+    for plugin in ["hello", "hello-ts"] {
+        ns.await_plugin_ready(plugin).await?;
+    }
+    let native = load::measure(&ns, "/.checkstack/health").await?;
+    let rust = load::measure(&ns, "/api/hello/hello").await?;
+    let typescript = load::measure(&ns, "/api/hello-ts/hello").await?;
+    let native_after = load::measure(&ns, "/.checkstack/health").await?;
+    table.load("native axum handler", &native, None, "");
+    table.load("plugin route, Rust", &rust, Some(&native), "within 2×");
+    table.load("plugin route, TypeScript", &typescript, Some(&native), "within 3×");
+    table.load("native axum handler, again", &native_after, None, "");
+
+    println!("{table}");
+    ns.remove().await
+}

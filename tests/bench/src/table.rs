@@ -1,0 +1,63 @@
+//! The table of figures.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::load::Load;
+
+/// Rows in the order they were measured.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: Vec<[String; 4]>,
+}
+
+impl Table {
+    /// Median and slowest of several times, beside those of a baseline.
+    pub(crate) fn time(&mut self, what: &str, times: Times, baseline: &str, base: Times, aim: &str) {
+        self.rows.push([what.into(), times.to_string(), format!("{base} ({baseline})"), aim.into()]);
+    }
+
+    /// Bytes.
+    pub(crate) fn memory(&mut self, what: &str, bytes: u64, baseline: &str, base: u64, aim: &str) {
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+        let base = if baseline.is_empty() { String::new() } else { format!("{} ({baseline})", mebibytes(base)) };
+        self.rows.push([what.into(), mebibytes(bytes), base, aim.into()]);
+    }
+
+    /// Requests a second and latency, and how many times slower than the baseline.
+    pub(crate) fn load(&mut self, what: &str, load: &Load, base: Option<&Load>, aim: &str) {
+        let factor = base.map(|base| format!("{:.2}× slower than native", base.per_second / load.per_second));
+        let figure = format!("{:.0}/s, p50 {:.2} ms, p99 {:.2} ms", load.per_second, load.p50_milliseconds, load.p99_milliseconds);
+        self.rows.push([what.into(), figure, factor.unwrap_or_default(), aim.into()]);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "| what | figure | baseline | aim |\n|---|---|---|---|")?;
+        for [what, figure, baseline, aim] in &self.rows {
+            writeln!(formatter, "| {what} | {figure} | {baseline} | {aim} |")?;
+        }
+        Ok(())
+    }
+}
+
+/// Some measurements of one thing.
+#[derive(Debug, Clone)]
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    /// In any order; at least one.
+    pub(crate) fn new(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        Self(times)
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
+        let median = milliseconds(self.0.get(self.0.len() / 2));
+        write!(formatter, "{median} ms, slowest of {} {} ms", self.0.len(), milliseconds(self.0.last()))
+    }
+}

@@ -1,0 +1,25 @@
+//! What the project promises, on a real cluster: see the modules' names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bad_input;
+mod bad_plugins;
+mod crashes;
+mod critical_plugins;
+mod database_outage;
+mod deletion;
+mod installation;
+mod steady_state;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+static OPERATOR: RwLock<()> = RwLock::const_new(());
+
+/// For tests that need an operator that works.
+async fn shared_operator() -> RwLockReadGuard<'static, ()> {
+    OPERATOR.read().await
+}
+
+/// For tests that disturb the operator, and for those that must see nothing else happen.
+async fn operator_alone() -> RwLockWriteGuard<'static, ()> {
+    OPERATOR.write().await
+}
