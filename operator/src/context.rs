@@ -81,22 +81,24 @@ impl Context {
         self.instances.get(&key.to_ref()).is_some()
     }
 
-    /// The names of plugins in a namespace that cannot be read and are not being deleted.
-    pub(crate) fn unreadable_plugins(&self, namespace: &str) -> BTreeSet<String> {
-        let unreadable = |guard: &Guarded<CheckstackPlugin>| {
-            let metadata = guard.meta();
-            guard.0.is_err() && metadata.namespace.as_deref() == Some(namespace) && metadata.deletion_timestamp.is_none()
-        };
-        self.plugins.state_filter(unreadable).iter().filter_map(|guard| guard.meta().name.clone()).collect()
-    }
-
     /// The plugins that name the instance, as far as they can be read.
     pub(crate) fn plugins_of(&self, instance: &ObjectKey) -> Vec<Arc<Guarded<CheckstackPlugin>>> {
-        self.plugins.state_filter(|guard| {
-            let same_namespace = guard.meta().namespace.as_deref() == Some(&instance.namespace);
-            same_namespace && guard.0.as_ref().is_ok_and(|plugin| plugin.spec.instance_ref.name == instance.name)
-        })
+        self.plugins.state_filter(|guard| belongs(guard, instance))
     }
+
+    /// The plugins of the instance, and the names of those that may be but cannot be read. Both as of
+    /// one moment: a plugin that can be read again just now must not be in neither.
+    pub(crate) fn plugins_and_unreadable(&self, instance: &ObjectKey) -> (Vec<Arc<Guarded<CheckstackPlugin>>>, BTreeSet<String>) {
+        let near = self.plugins.state_filter(|guard| guard.meta().namespace.as_deref() == Some(&instance.namespace));
+        let unreadable = near.iter().filter(|guard| guard.0.is_err() && guard.meta().deletion_timestamp.is_none());
+        let names = unreadable.filter_map(|guard| guard.meta().name.clone()).collect();
+        (near.into_iter().filter(|guard| belongs(guard, instance)).collect(), names)
+    }
+}
+
+fn belongs(guard: &Guarded<CheckstackPlugin>, instance: &ObjectKey) -> bool {
+    let same_namespace = guard.meta().namespace.as_deref() == Some(&instance.namespace);
+    same_namespace && guard.0.as_ref().is_ok_and(|plugin| plugin.spec.instance_ref.name == instance.name)
 }
 
 impl Inventory for Context {

@@ -1,6 +1,6 @@
 //! One reconciliation of a Checkstack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ async fn reconcile_instance(instance: &Checkstack, context: &Context) -> Result<
 /// exists before the pods.
 async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progress) -> Result<(), InstanceError> {
     let key = ObjectKey::of(instance);
-    let guards = context.plugins_of(&key);
+    let (guards, unreadable) = context.plugins_and_unreadable(&key);
     let plugins: Vec<&CheckstackPlugin> = guards.iter().filter_map(|guard| guard.0.as_ref().ok()).collect();
     context.references.depends_on(Dependent::Instance(key.clone()), secrets::references(instance, &plugins));
 
@@ -153,7 +153,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     progress.database_problem = database.as_ref().err().cloned();
     let database_checksum = database.ok().map(|url| keys.sealing.checksum("database-url", &url));
 
-    let published = match plugin_set(instance, context, &plugins, &keys).await {
+    let published = match plugin_set(instance, context, Plugins { readable: &plugins, unreadable: &unreadable }, &keys).await {
         Ok(revised) => {
             progress.set = Some((revised.built.set.revision, revised.hash));
             publish_set(instance, context, &keys, revised).await
@@ -177,28 +177,33 @@ struct RevisedSet {
     hash: Digest,
 }
 
+/// The plugins of an instance as of one moment.
+struct Plugins<'a> {
+    readable: &'a [&'a CheckstackPlugin],
+    unreadable: &'a BTreeSet<String>,
+}
+
 async fn plugin_set(
     instance: &Checkstack,
     context: &Context,
-    plugins: &[&CheckstackPlugin],
+    plugins: Plugins<'_>,
     keys: &InstanceKeys,
 ) -> Result<RevisedSet, InstanceError> {
     let key = ObjectKey::of(instance);
     let history = history::load(context, instance).await?;
     let selector =
         Selector::try_from(instance.spec.plugins.selector.clone()).map_err(|error| InstanceError::InvalidSelector(error.to_string()))?;
-    let secrets = secrets::plugin_secrets(context, plugins).await?;
+    let secrets = secrets::plugin_secrets(context, plugins.readable).await?;
     let previous = PreviousSet {
         entries: history.own.last().and_then(|latest| latest.set.clone()).map(|set| set.plugins).unwrap_or_default(),
         secrets: previous_secrets(context, &key).await?,
     };
     let keyed_hash = |id: &PluginId, values: &Map<String, Value>| secret_config_hash(id, values, &keys.sealing);
-    let unreadable = context.unreadable_plugins(&key.namespace);
     let inputs = SetInputs {
         instance: key.to_string(),
         selector: &selector,
-        plugins,
-        unreadable: &unreadable,
+        plugins: plugins.readable,
+        unreadable: plugins.unreadable,
         secrets: &secrets,
         previous: &previous,
         keyed_hash: &keyed_hash,
