@@ -72,7 +72,9 @@ interface Draft {
 
 function readDraft(asked: unknown): Draft {
   if (typeof asked !== "object" || asked === null || Array.isArray(asked)) throw new HttpError(400, "the body must be a JSON object");
-  const { title, text = "", level = "info", ttlSeconds = null } = asked as Record<string, unknown>;
+  const { title, text = "", level = "info", ttlSeconds = null, ...unknown } = asked as Record<string, unknown>;
+  const [stray] = Object.keys(unknown);
+  if (stray !== undefined) throw new HttpError(400, `\`${stray}\` is not known: an announcement has \`title\`, \`text\`, \`level\` and \`ttlSeconds\``);
   if (typeof title !== "string" || title.trim() === "" || title.length > 200) throw new HttpError(400, "`title` must have 1 to 200 characters");
   if (typeof text !== "string" || text.length > 4_000) throw new HttpError(400, "`text` must be a text of at most 4000 characters");
   if (!LEVELS.includes(level as Level)) throw new HttpError(400, `\`level\` must be one of ${LEVELS.join(", ")}`);

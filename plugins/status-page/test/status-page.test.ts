@@ -130,6 +130,7 @@ test("a draft that is none is refused with the reason", () => {
   assert.equal(refusal({ title: "x", level: "loud" }), "400 `level` must be one of info, maintenance, incident");
   assert.equal(refusal({ title: "x", ttlSeconds: 0.5 }), "400 `ttlSeconds` must be a whole number from 1 to 31622400");
   assert.equal(refusal({ title: "x", text: 1 }), "400 `text` must be a text of at most 4000 characters");
+  assert.equal(refusal({ title: "x", message: "y" }), "400 `message` is not known: an announcement has `title`, `text`, `level` and `ttlSeconds`");
 });
 
 test("there is an end to the number of announcements", () => {
