@@ -169,6 +169,7 @@ mod tests {
             config: Default::default(),
             secret_config_hash: None,
             grants: Grants::default(),
+            unknown: Default::default(),
         };
         let hash = |change: &dyn Fn(&mut PluginEntry)| {
             let mut entry = entry.clone();

@@ -1,7 +1,8 @@
 //! Keys of one instance, as they are in the Secret `<instance>-keys`.
 //!
-//! The operator makes them once and keeps [`SigningKey`] to itself; pods get [`VerifyingKeys`] and
-//! [`SealingKey`].
+//! The operator makes them and keeps [`SigningKey`] to itself; pods get [`VerifyingKeys`] and
+//! [`SealingKey`]. The signing key is exchanged from time to time, and pods read the public keys
+//! again while they run; the sealing key stays.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,8 @@ use zeroize::Zeroizing;
 
 /// Key of the Secret: the operator's private key, PKCS #8 in PEM.
 pub const SIGNING_KEY_FILE: &str = "signing.pem";
+/// Key of the Secret: the private key that signs next, while pods learn its public half.
+pub const NEXT_SIGNING_KEY_FILE: &str = "signing-next.pem";
 /// Key of the Secret: the public keys, a JSON Web Key Set.
 pub const PUBLIC_KEYS_FILE: &str = "jwks.json";
 /// Key of the Secret: 32 random bytes.
@@ -141,6 +144,10 @@ impl VerifyingKeys {
                 .ok()
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or_else(|| problem("has an x that is not 32 bytes in base64url"))?;
+            // Then a key id says which key it is, whoever names it.
+            if key.kid != key_id(&public) {
+                return Err(problem("has an id that is not its thumbprint"));
+            }
             keys.insert(key.kid, (public, decoding_key(&public)));
         }
         match keys.is_empty() {
@@ -172,6 +179,11 @@ impl VerifyingKeys {
     /// Whether a signature by this key is accepted.
     pub fn contains(&self, key_id: &str) -> bool {
         self.keys.contains_key(key_id)
+    }
+
+    /// The ids of the keys, in order.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
     }
 
     pub(crate) fn find(&self, key_id: &str) -> Option<&DecodingKey> {
@@ -229,6 +241,8 @@ fn key_id(public: &PublicKey) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// RFC 8037, appendix A: key, public key and thumbprint.
@@ -255,6 +269,7 @@ mod tests {
         let both = one.verifying_keys().with(two.verifying_keys());
         let restored = VerifyingKeys::from_json(both.to_json().unwrap().as_bytes()).unwrap();
         assert!(restored.contains(one.key_id()) && restored.contains(two.key_id()) && !restored.contains("other"));
+        assert_eq!(restored.key_ids().collect::<BTreeSet<_>>(), BTreeSet::from([one.key_id(), two.key_id()]));
         assert_eq!(restored.to_json().unwrap(), both.to_json().unwrap());
 
         let sealing = SealingKey::generate().unwrap();
@@ -286,6 +301,7 @@ mod tests {
             r#"{"keys": []}"#,
             r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "kid": "a"}]}"#,
             r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a"}]}"#,
+            &format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{RFC_X}", "kid": "a"}}]}}"#),
         ] {
             assert!(matches!(VerifyingKeys::from_json(document.as_bytes()), Err(KeyError::PublicKeys(_))), "{document}");
         }

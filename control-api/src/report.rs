@@ -19,6 +19,21 @@ pub struct PodReport {
     pub settled: bool,
     /// In the order of the set; after them, plugins that are still being taken down.
     pub plugins: Vec<PluginReport>,
+    /// Ids of the keys whose signatures the pod accepts. Empty: the pod does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_keys: Vec<String>,
+}
+
+impl PodReport {
+    /// The same without messages, which plugins and the database have a say in: for those who may
+    /// not know more than what runs.
+    #[must_use]
+    pub fn without_messages(mut self) -> Self {
+        for plugin in &mut self.plugins {
+            plugin.message = String::new();
+        }
+        self
+    }
 }
 
 /// One plugin in one pod.
@@ -70,9 +85,12 @@ pub enum PluginState {
     Blocked,
     /// It is being taken down.
     Draining,
+    /// A state of a newer release.
+    #[serde(other)]
+    Unknown,
 }
 
-/// Reasons of [`PluginState`]: a closed list, documented in `docs/conditions.md`.
+/// Reasons of [`PluginState`]: a closed list, documented in `docs/reference/conditions.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PluginReason {
     /// In progress.
@@ -117,6 +135,9 @@ pub enum PluginReason {
     DatabaseUnavailable,
     /// The server's own fault.
     Internal,
+    /// A reason of a newer release. The message says it in words.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Body of `PUT` [`paths::PLUGIN_SET`](crate::paths::PLUGIN_SET).
@@ -138,4 +159,31 @@ pub struct ControlError {
     pub error: String,
     /// For a person.
     pub message: String,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_of_a_newer_release_are_unknown_and_the_rest_of_the_report_is_read() {
+        let plugin = |state: &str, reason: &str| json!({ "resource": "a", "pluginId": "a", "state": state, "reason": reason });
+        let report = json!({
+            "pod": "pod", "serverVersion": "9.0.0", "revision": 1, "setHash": Digest::of(b""), "settled": true, "mood": "good",
+            "plugins": [plugin("Quarantined", "TooManyTraps"), plugin("Failed", "TooManyTraps"), plugin("Active", "Active")],
+        });
+        let report: PodReport = serde_json::from_value(report).unwrap();
+        let words: Vec<(PluginState, PluginReason)> = report.plugins.iter().map(|plugin| (plugin.state, plugin.reason)).collect();
+        assert_eq!(
+            words,
+            [
+                (PluginState::Unknown, PluginReason::Unknown),
+                (PluginState::Failed, PluginReason::Unknown),
+                (PluginState::Active, PluginReason::Active),
+            ]
+        );
+    }
 }

@@ -44,9 +44,14 @@ impl<K: Hash + Eq> Backoff<K> {
         wait.mul_f64(rand::rng().random_range(0.8..=1.2))
     }
 
-    /// Forgets the failures of an object that succeeded or is gone.
+    /// Forgets the failures of an object that succeeded.
     pub(crate) fn succeeded(&self, key: &K) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Forgets the failures of all objects but those to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&K) -> bool) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -53,6 +54,11 @@ pub struct RunArgs {
     )]
     pub core_image: String,
 
+    /// After how many days the key that the operator signs its calls to pods with is exchanged. 0: only
+    /// when the annotation checkstack.io/rotate-signing-key of a Checkstack asks for it.
+    #[arg(long, env = "CHECKSTACK_SIGNING_KEY_ROTATION_DAYS", default_value_t = 30, value_name = "DAYS")]
+    pub signing_key_rotation_days: u16,
+
     /// Work only while holding a Lease, so that several operators can run of which one is active.
     #[arg(long, env = "CHECKSTACK_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
@@ -78,6 +84,14 @@ pub struct RunArgs {
     pub pod_name: Option<String>,
 }
 
+impl RunArgs {
+    /// How long a signing key signs; none: until somebody asks for another.
+    pub fn signing_key_period(&self) -> Option<Duration> {
+        let days = u64::from(self.signing_key_rotation_days);
+        (days > 0).then(|| Duration::from_secs(days * 24 * 3600))
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -96,5 +110,16 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.run.namespaces, ["a", "b"]);
         assert!(!cli.run.leader_elect);
+    }
+
+    #[test]
+    fn signing_keys_are_exchanged_every_month_unless_told_otherwise() {
+        let days = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["checkstack-operator"], arguments].concat()).unwrap();
+            cli.run.signing_key_period().map(|period| period.as_secs() / (24 * 3600))
+        };
+        assert_eq!(days(&[]), Some(30));
+        assert_eq!(days(&["--signing-key-rotation-days", "7"]), Some(7));
+        assert_eq!(days(&["--signing-key-rotation-days", "0"]), None);
     }
 }

@@ -29,6 +29,15 @@ impl KubernetesError {
         }
     }
 
+    /// Whether it is over by itself in a moment: not worth a condition. Being told to come back later is
+    /// like getting no answer.
+    pub(crate) fn is_fleeting(&self) -> bool {
+        match self.source.as_ref() {
+            kube::Error::Api(status) => status.is_conflict() || matches!(status.code, 429 | 503 | 504),
+            _ => true,
+        }
+    }
+
     /// The API server's own words, which are the same for the same failure.
     pub(crate) fn message(&self) -> String {
         match self.source.as_ref() {
@@ -46,5 +55,38 @@ pub(crate) trait KubernetesContext<T> {
 impl<T> KubernetesContext<T> for Result<T, kube::Error> {
     fn during(self, action: &'static str, object: impl FnOnce() -> String) -> Result<T, KubernetesError> {
         self.map_err(|source| KubernetesError::new(action, object(), source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16, reason: &str) -> KubernetesError {
+        let status = Status::failure("no", reason).with_code(code);
+        KubernetesError::new("apply", "Service 'main'", kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn what_the_api_server_says_decides_about_the_next_try_and_whether_it_is_told() {
+        for (code, reason, class, is_fleeting) in [
+            (409, "Conflict", ErrorClass::Conflict, true),
+            (429, "TooManyRequests", ErrorClass::Transient, true),
+            (503, "ServiceUnavailable", ErrorClass::Transient, true),
+            (504, "Timeout", ErrorClass::Transient, true),
+            // As when a webhook is down, for as long as it is.
+            (500, "InternalError", ErrorClass::Transient, false),
+            (403, "Forbidden", ErrorClass::Transient, false),
+            (400, "BadRequest", ErrorClass::Terminal, false),
+            (422, "Invalid", ErrorClass::Terminal, false),
+        ] {
+            let error = answered(code, reason);
+            assert_eq!((error.class(), error.is_fleeting()), (class, is_fleeting), "{code}");
+            assert_eq!(error.message(), "cannot apply Service 'main': no");
+        }
+        let silent = KubernetesError::new("read", "Secret 'a'", kube::Error::LinesCodecMaxLineLengthExceeded);
+        assert_eq!((silent.class(), silent.is_fleeting()), (ErrorClass::Transient, true));
     }
 }

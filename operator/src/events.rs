@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::names;
 
-/// The API server refuses longer notes.
+/// The API server refuses notes with more bytes.
 const MAX_NOTE: usize = 1024;
 
 /// Publishes Events. Cheap to clone.
@@ -40,7 +40,7 @@ impl Events {
             let event = Event {
                 type_: if transition.warning { EventType::Warning } else { EventType::Normal },
                 reason: transition.reason,
-                note: Some(transition.note.chars().take(MAX_NOTE).collect()),
+                note: Some(shortened(&transition.note)),
                 action: transition.action.to_owned(),
                 secondary: None,
             };
@@ -48,5 +48,22 @@ impl Events {
                 tracing::warn!(%error, reason = event.reason, "an Event could not be published");
             }
         }
+    }
+}
+
+fn shortened(note: &str) -> String {
+    note.get(..note.floor_char_boundary(MAX_NOTE)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_has_no_more_bytes_than_are_accepted() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"x".repeat(2000)).len(), MAX_NOTE);
+        let umlauts = shortened(&format!("x{}", "ä".repeat(2000)));
+        assert_eq!((umlauts.len(), umlauts.chars().count()), (MAX_NOTE - 1, MAX_NOTE / 2));
     }
 }

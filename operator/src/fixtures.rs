@@ -85,6 +85,7 @@ pub(crate) fn entry(resource: &str, plugin_id: &str) -> PluginEntry {
         config: Map::new(),
         secret_config_hash: None,
         grants: Grants::default(),
+        unknown: Map::new(),
     }
 }
 
@@ -139,6 +140,7 @@ pub(crate) fn pod(name: &str, target: &Target, plugins: Vec<PluginReport>) -> Po
         set_hash: target.hash,
         settled: true,
         plugins,
+        accepted_keys: Vec::new(),
     };
     PodView {
         name: name.into(),

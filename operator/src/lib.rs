@@ -41,5 +41,6 @@ mod wake;
 mod watch;
 
 pub use fleet::FleetPace;
+pub use instance::KeyRotation;
 pub use pods::PodTimeouts;
 pub use references::REREAD;

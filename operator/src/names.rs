@@ -24,10 +24,19 @@ pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// Annotation of the pod template: keyed hash of the database URL. A changed URL rolls the pods.
 pub const DATABASE_CHECKSUM: &str = "checkstack.io/database-checksum";
-/// Annotation of the pod template: hash of the public keys. New keys roll the pods.
+/// Annotation of the pod template: says which sealing key it is. A new one rolls the pods; a new
+/// signing key does not.
 pub const KEYS_CHECKSUM: &str = "checkstack.io/keys-checksum";
 /// Annotation of a ControllerRevision: [`PluginSet::hash`](checkstack_plugin_package::PluginSet::hash).
 pub const SET_HASH: &str = "checkstack.io/plugin-set-hash";
+
+/// Annotation of a Checkstack: each new value asks for a new signing key. Of the Secret with the keys:
+/// the value that was last complied with.
+pub const ROTATE_SIGNING_KEY: &str = "checkstack.io/rotate-signing-key";
+/// Annotation of the Secret with the keys: since when the signing key signs.
+pub const SIGNING_KEY_SINCE: &str = "checkstack.io/signing-key-since";
+/// Annotation of the Secret with the keys: since when pods can learn the key that signs next.
+pub const NEXT_SIGNING_KEY_SINCE: &str = "checkstack.io/next-signing-key-since";
 
 /// Finalizer of a CheckstackPlugin: pods must let go of it, and its data may have to be purged.
 pub const PLUGIN_FINALIZER: &str = "checkstack.io/deregister";

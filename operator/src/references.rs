@@ -73,6 +73,13 @@ impl References {
         seen.retain(|reference, _| of.values().any(|references| references.contains(reference)));
     }
 
+    /// Forgets what objects depend on, but for those to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&Dependent) -> bool) {
+        let State { of, seen } = &mut *self.state();
+        of.retain(|dependent, _| keep(dependent));
+        seen.retain(|reference, _| of.values().any(|references| references.contains(reference)));
+    }
+
     /// Reads a Secret.
     pub(crate) async fn secret(&self, key: &ObjectKey) -> Result<Option<Secret>, KubernetesError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
@@ -153,5 +160,29 @@ impl References {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_object_names_any_more_is_not_read_any_more() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Nothing is asked of it.
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
+        let references = References::new(client, Wake::default(), Wake::default());
+        let secret = |name: &str| Reference::Secret(ObjectKey::new("ns", name));
+        let (kept, gone) = (Dependent::Plugin(ObjectKey::new("ns", "kept")), Dependent::Plugin(ObjectKey::new("ns", "gone")));
+        references.depends_on(kept.clone(), BTreeSet::from([secret("both")]));
+        references.depends_on(gone.clone(), BTreeSet::from([secret("both"), secret("one")]));
+        for name in ["both", "one"] {
+            references.note(secret(name), Some(1));
+        }
+        references.retain(|dependent| *dependent == kept);
+        assert_eq!(references.state().of.keys().collect::<Vec<_>>(), [&kept]);
+        assert_eq!((references.fingerprint(&secret("both")), references.fingerprint(&secret("one"))), (Some(1), None));
     }
 }

@@ -12,6 +12,7 @@ use crate::cli::RunArgs;
 use crate::controllers::{self, ControllerOptions};
 use crate::fetch::FetchLimits;
 use crate::fleet::FleetPace;
+use crate::instance::KeyRotation;
 use crate::lease::{Candidate, LeaseTiming};
 use crate::pods::PodTimeouts;
 use crate::references::REREAD;
@@ -51,6 +52,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
         fetch: FetchLimits::default(),
         pods: PodTimeouts::default(),
         pace: FleetPace::default(),
+        rotation: KeyRotation { period: arguments.signing_key_period(), ..KeyRotation::default() },
         reread: REREAD,
         resync: None,
     };

@@ -21,12 +21,14 @@ pub enum InvalidPluginId {
     #[error("plugin id '{0}' must be words of lower-case letters and digits joined by '-', beginning with a letter")]
     Characters(String),
     /// A name that the platform keeps for itself.
-    #[error("plugin id '{0}' is reserved for the platform")]
+    #[error("plugin id '{0}' is reserved for the platform: choose another")]
     Reserved(String),
 }
 
-/// Ids that would collide with the platform's own routes and registries.
-const RESERVED: &[&str] = &["core"];
+/// What the platform itself is called where plugins are known by their ids: the first part of the
+/// names of its probes (`core.init`, `database`, `plugins.<plugin id>`), access rules and services,
+/// and its own places below `/api/` (platform facts §1.8, §1.10, §3.13).
+const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"];
 
 impl PluginId {
     /// The id as text.
@@ -98,6 +100,16 @@ mod tests {
         for id in ["A", "1a", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "é", "a b", "../a"] {
             assert!(matches!(id.parse::<PluginId>(), Err(Characters(_))), "{id}");
         }
-        assert!(matches!("core".parse::<PluginId>(), Err(Reserved(_))));
+    }
+
+    #[test]
+    fn names_of_the_platform_are_refused_and_others_like_them_are_not() {
+        for id in ["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"] {
+            let refused = id.parse::<PluginId>().map_err(|refused| refused.to_string());
+            assert_eq!(refused, Err(format!("plugin id '{id}' is reserved for the platform: choose another")));
+        }
+        for id in ["plugin", "core-tools", "databases", "my-plugins", "signal", "about"] {
+            assert!(id.parse::<PluginId>().is_ok(), "{id}");
+        }
     }
 }

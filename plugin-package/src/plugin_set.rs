@@ -2,6 +2,12 @@
 //!
 //! Written by the operator to `plugins.lock.json`, read by every pod. Two sets with the same
 //! plugins have the same [`PluginSet::hash`]; the revision says which of them is newer.
+//!
+//! During an upgrade, pods read sets of a newer operator. A field of an entry that a release does
+//! not know is kept, because it is part of the hash, and has no effect: what is not understood is
+//! not granted. So a new field may add a permission or a wish. One that *narrows* what older
+//! releases would do, or changes what another field means, needs a new [`SCHEMA_VERSION`], which
+//! older pods refuse as a whole; inside [`HttpGrant`] it takes the grant away instead.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +37,7 @@ pub struct PluginSet {
 
 /// One plugin of a set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PluginEntry {
     /// `metadata.name` of the CheckstackPlugin, which is how an admin knows it.
     pub resource: String,
@@ -59,11 +65,14 @@ pub struct PluginEntry {
     /// What the plugin may use.
     #[serde(default)]
     pub grants: Grants,
+    /// Fields of a newer release: kept, without effect.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// What an admin permits a plugin. The default permits nothing but to compute, in little memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Grants {
     /// Outgoing HTTP.
     #[serde(default)]
@@ -75,11 +84,14 @@ pub struct Grants {
     pub memory_bytes: u64,
     /// Milliseconds that one call into the plugin may take.
     pub deadline_milliseconds: u64,
+    /// Grants of a newer release: kept, and not given.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// Where a plugin may send HTTP requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpGrant {
     /// Origins: `https://api.acme.io`, `http://*.acme.io:8080`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +99,19 @@ pub struct HttpGrant {
     /// Address ranges that are permitted although they are loopback or link-local.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_cidrs: Vec<IpNet>,
+    /// Fields of a newer release: kept. They may narrow what `allow` says; see [`Grants::understood`].
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl PluginEntry {
+    /// Names of the fields that this release does not know, as paths.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        let entry = self.unknown.keys().cloned();
+        let grants = self.grants.unknown.keys().map(|field| format!("grants.{field}"));
+        let http = self.grants.http.unknown.keys().map(|field| format!("grants.http.{field}"));
+        entry.chain(grants).chain(http).collect()
+    }
 }
 
 impl Grants {
@@ -94,6 +119,14 @@ impl Grants {
     pub const DEFAULT_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
     /// 2 s.
     pub const DEFAULT_DEADLINE_MILLISECONDS: u64 = 2_000;
+
+    /// What may be given to the plugin. A grant that is understood in part is not given: the rest
+    /// might have narrowed it.
+    #[must_use]
+    pub fn understood(&self) -> Self {
+        let http = if self.http.unknown.is_empty() { self.http.clone() } else { HttpGrant::default() };
+        Self { http, unknown: Map::new(), ..self.clone() }
+    }
 }
 
 impl Default for Grants {
@@ -103,6 +136,7 @@ impl Default for Grants {
             database: false,
             memory_bytes: Self::DEFAULT_MEMORY_BYTES,
             deadline_milliseconds: Self::DEFAULT_DEADLINE_MILLISECONDS,
+            unknown: Map::new(),
         }
     }
 }
@@ -166,7 +200,7 @@ impl PluginSet {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -182,6 +216,7 @@ mod tests {
             config: Map::new(),
             secret_config_hash: None,
             grants: Grants::default(),
+            unknown: Map::new(),
         }
     }
 
@@ -210,6 +245,44 @@ mod tests {
     fn another_schema_version_is_refused_by_its_number() {
         let error = PluginSet::from_json(br#"{"schemaVersion": 2, "unknown": true}"#).unwrap_err();
         assert!(matches!(error, InvalidPluginSet::SchemaVersion(2)));
+    }
+
+    /// A set as a newer operator writes it.
+    fn newer() -> Value {
+        let mut document = serde_json::to_value(set(3, vec![entry("uptime")])).unwrap();
+        document["plugins"][0]["grants"]["http"]["allow"] = serde_json::json!(["https://acme.io"]);
+        document["plugins"][0]["replicas"] = serde_json::json!({ "most": 2 });
+        document["plugins"][0]["grants"]["streams"] = serde_json::json!(["acme.io:22"]);
+        document
+    }
+
+    #[test]
+    fn fields_of_a_newer_release_are_kept_and_part_of_the_hash() {
+        let document = newer();
+        let set = PluginSet::from_json(&serde_json::to_vec(&document).unwrap()).unwrap();
+        assert_eq!(serde_json::to_value(&set).unwrap(), document);
+        let hash = Digest::of(&canonical::to_vec(&(1, "monitoring/main", &document["plugins"])).unwrap());
+        assert_eq!(set.hash().unwrap(), hash, "what the newer operator has signed");
+        let entry = set.plugin("uptime").unwrap();
+        assert_eq!(entry.unknown_fields(), ["replicas", "grants.streams"]);
+        assert_eq!(entry.grants.understood(), Grants { unknown: Map::new(), ..entry.grants.clone() });
+    }
+
+    #[test]
+    fn a_grant_that_is_understood_in_part_is_not_given() {
+        let mut document = newer();
+        document["plugins"][0]["grants"]["http"]["methods"] = serde_json::json!(["GET"]);
+        let set = PluginSet::from_json(&serde_json::to_vec(&document).unwrap()).unwrap();
+        let entry = set.plugin("uptime").unwrap();
+        assert_eq!(entry.unknown_fields(), ["replicas", "grants.streams", "grants.http.methods"]);
+        assert_eq!((entry.grants.http.allow.len(), entry.grants.understood().http), (1, HttpGrant::default()));
+    }
+
+    #[test]
+    fn an_unknown_field_of_the_set_itself_is_refused_because_nobody_has_signed_it() {
+        let mut document = newer();
+        document["suspended"] = true.into();
+        assert!(matches!(PluginSet::from_json(&serde_json::to_vec(&document).unwrap()), Err(InvalidPluginSet::Malformed(_))));
     }
 
     #[test]

@@ -15,18 +15,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
 use crate::metrics::{CallMetrics, CallOutcome};
-use crate::plugin::{CallFailure, PeerPlugins, Plugin, PluginRequest, PluginResponse};
+use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse};
 
-/// How many plugins may be in one chain of calls.
-const MAX_DEPTH: u8 = 8;
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
 /// given up from outside.
 const GRACE: Duration = Duration::from_millis(250);
-
-tokio::task_local! {
-    /// How many plugins are in the chain of calls that this task is in.
-    static DEPTH: u8;
-}
 
 /// One version of a plugin that can be called.
 pub(crate) struct Endpoint {
@@ -128,13 +121,12 @@ impl Endpoint {
     }
 
     async fn call(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
-        let depth = DEPTH.try_with(|depth| *depth).unwrap_or(0);
-        if depth >= MAX_DEPTH {
+        if request.depth >= MAX_CALL_DEPTH {
             return Err(CallFailure::TooDeep(self.plugin_id.clone()));
         }
         let begin = Instant::now();
         let _in_flight = self.metrics.begin();
-        let handle = AssertUnwindSafe(DEPTH.scope(depth + 1, self.plugin.handle(request))).catch_unwind();
+        let handle = AssertUnwindSafe(self.plugin.handle(request)).catch_unwind();
         let result = match tokio::time::timeout(self.deadline + GRACE, handle).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallFailure::Trapped(self.plugin_id.clone(), "its host panicked".into())),

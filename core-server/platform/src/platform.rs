@@ -16,8 +16,9 @@ use crate::artifacts::{ArtifactStore, Materialiser};
 use crate::database::provision::Provisioner;
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
+use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
-use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, Shared, Surface};
+use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
 use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ use crate::readiness::{Probe, ReadinessRegistry, ReadyLog};
 
 /// For the first set: after this the pod says what it can do, whatever plugins are still busy.
 const FIRST_SET: Duration = Duration::from_secs(30);
+/// For the routes of the first set, which are there before any of its plugins is.
+const ROUTES: Duration = Duration::from_secs(10);
 /// The database's answer to the readiness probe; shorter than the registry's own limit.
 const PING: Duration = Duration::from_millis(1500);
 const CLOSE_IDLE_CONNECTIONS: Duration = Duration::from_secs(5);
@@ -53,6 +56,9 @@ pub struct PlatformSettings {
     pub database: DatabaseSettings,
     /// Largest body of a request to a plugin.
     pub max_body_bytes: usize,
+    /// Bodies of requests to plugins and of their answers, all together; more are refused. A body
+    /// that does not fit into it never comes through.
+    pub max_buffered_bytes: usize,
 }
 
 impl PlatformSettings {
@@ -68,6 +74,7 @@ impl PlatformSettings {
             state_directory: "/var/lib/checkstack".into(),
             database,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
         }
     }
 }
@@ -110,6 +117,9 @@ impl Platform {
             metrics: Metrics::new(&settings.server_version),
             ready_log: ReadyLog::default(),
             max_body_bytes: settings.max_body_bytes,
+            bodies: BodyBudget::new(settings.max_buffered_bytes),
+            requests: RequestLimit::new(MAX_REQUESTS),
+            set_problem: OnceLock::new(),
             core: OnceLock::new(),
         };
         Self { settings, shared: Arc::new(shared), stop: CancellationToken::new(), tasks: TaskTracker::new() }
@@ -137,13 +147,17 @@ impl Platform {
         let keys = Keys::read(&settings.keys_directory).await?;
         let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
         let database = Database::open(&settings.database).await?;
-        let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &keys.verifying()).await;
+        let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
         let core = self.core(keys, database.clone(), loader);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
-        self.shared.gate.enter(Phase::RoutesReady);
         self.take_over(core, mounted);
+        // Not before it is known which plugins there are: else what waits is told that there are none.
+        if !core.lifecycle.known(ROUTES).await {
+            warn!("the plugin set is still being taken over; going on without it");
+        }
+        self.shared.gate.enter(Phase::RoutesReady);
         if !core.lifecycle.settled(FIRST_SET).await {
             warn!("some plugins are still busy; going on without them");
         }
@@ -190,7 +204,9 @@ impl Platform {
             Err(error) => error.to_string(),
         };
         error!(problem, "the mounted plugin set is not used; waiting for the operator to deliver one");
-        self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet { shared: self.shared.clone(), problem }));
+        // Once, because a server starts once.
+        let _ = self.shared.set_problem.set(problem);
+        self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet(self.shared.clone())));
     }
 
     fn register_probes(&self, database: &Database) {
@@ -272,7 +288,7 @@ pub async fn materialise(
 ) -> Result<Result<Vec<(PluginEntry, PluginFailure)>, MountedSetError>, StartError> {
     let keys = Keys::read(&settings.keys_directory).await?;
     let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
-    let set = match mounted_set::read(&settings.plugin_set_directory, &settings.instance, &keys.verifying()).await {
+    let set = match mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await {
         Ok(Some(set)) => set,
         Ok(None) => return Ok(Ok(Vec::new())),
         Err(error) => return Ok(Err(error)),
@@ -306,15 +322,13 @@ impl Probe for DatabaseAnswers {
     }
 }
 
-struct HasPluginSet {
-    shared: Arc<Shared>,
-    problem: String,
-}
+struct HasPluginSet(Arc<Shared>);
 
 #[async_trait]
 impl Probe for HasPluginSet {
     async fn check(&self) -> Result<ProbeOutcome, String> {
-        let ok = self.shared.core.get().is_some_and(|core| core.lifecycle.report().revision > 0);
-        Ok(ProbeOutcome { ok, message: (!ok).then(|| self.problem.clone()) })
+        let ok = !self.0.awaits_a_set();
+        let problem = self.0.set_problem.get().cloned();
+        Ok(ProbeOutcome { ok, message: problem.filter(|_| !ok) })
     }
 }

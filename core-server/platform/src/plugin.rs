@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,10 +22,13 @@ pub trait Plugin: Send + Sync {
     /// What it contributes. Has no side effects.
     fn description(&self) -> &Description;
 
-    /// Makes it able to work. Called once per activation, after the plugins it depends on.
+    /// Makes it able to work. Called once per activation, after the plugins it depends on. May take
+    /// [`ACTIVATION_FACTOR`] times the deadline of a call. A plugin of several instances initialises one
+    /// of them here, and each further one when it is made, within the deadline of the call that needs it.
     async fn init(&self) -> Result<(), PluginFailure>;
 
-    /// Called once per activation, when all plugins of the set have been initialised.
+    /// Called once per activation, when all plugins of the set have been initialised. Has as much time as
+    /// [`Self::init`].
     async fn after_plugins_ready(&self) -> Result<(), PluginFailure>;
 
     /// Answers a request to `/api/<id>/…`.
@@ -37,11 +41,16 @@ pub trait Plugin: Send + Sync {
     async fn shutdown(&self);
 }
 
+/// `init` and `after_plugins_ready` may take this many times the deadline of an ordinary call,
+pub const ACTIVATION_FACTOR: u32 = 10;
+/// but what is less than this may be too little for them.
+pub const ACTIVATION_AT_LEAST: Duration = Duration::from_secs(10);
+
 /// Makes plugins from materialised artifacts.
 #[async_trait]
 pub trait PluginLoader: Send + Sync {
     /// Prepares the artifact in `artifact` so that loading it is quick: compiles it. Does nothing
-    /// when that has been done.
+    /// when that has been done, and joins when it is being done: who calls this may go and come back.
     async fn precompile(&self, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure>;
 
     /// Loads a plugin and asks it for its description. Compiles first if need be.
@@ -99,6 +108,9 @@ pub enum Caller {
     Plugin(PluginId),
 }
 
+/// How many plugins may be in one chain of calls, each calling the next.
+pub const MAX_CALL_DEPTH: u8 = 8;
+
 /// A request to a plugin.
 #[derive(Debug, Clone)]
 pub struct PluginRequest {
@@ -116,6 +128,10 @@ pub struct PluginRequest {
     pub caller: Caller,
     /// Ties log lines together.
     pub correlation_id: String,
+    /// How many plugins are in the chain of calls that led here: 0 for a request from outside. A
+    /// plugin that asks another while it answers gives it one more than it was given itself, so that
+    /// a circle ends at [`MAX_CALL_DEPTH`] wherever its calls are run.
+    pub depth: u8,
 }
 
 /// A plugin's answer.
@@ -173,7 +189,7 @@ pub enum CallFailure {
     #[error("plugin '{0}' is not running")]
     NotRunning(PluginId),
     /// Plugins call each other in a chain that is too long, in a circle most likely.
-    #[error("plugin '{0}' was not called: plugins call each other too deeply")]
+    #[error("plugin '{0}' was not called: there are {MAX_CALL_DEPTH} plugins in the chain of calls already, which is the limit")]
     TooDeep(PluginId),
 }
 
@@ -199,10 +215,8 @@ pub struct PluginServices {
 /// Requests from one plugin to another.
 #[async_trait]
 pub trait PeerPlugins: Send + Sync {
-    /// Calls `target`, which the caller has checked to be a declared dependency.
-    ///
-    /// Awaited within the task that runs [`Plugin::handle`], the platform knows how deep the chain of
-    /// calls is and ends one that is too deep; otherwise deadlines and concurrency limits do.
+    /// Calls `target`, which the caller has checked to be a declared dependency. Refused when the
+    /// chain of calls that [`PluginRequest::depth`] counts is too long.
     async fn call(&self, target: &PluginId, request: PluginRequest) -> Result<PluginResponse, CallFailure>;
 }
 

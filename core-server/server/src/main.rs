@@ -9,6 +9,7 @@ mod settings;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use checkstack_control_api::SealingKey;
 use checkstack_platform::plugin::PluginLoader;
@@ -17,6 +18,10 @@ use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
 use clap::Parser as _;
 use settings::{Command, Settings};
 use tracing::{error, info};
+
+/// For blocking threads, at the very end. Nothing stops a thread that compiles, and nothing it does has
+/// to be finished: files get their names when they are whole.
+const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
@@ -31,12 +36,15 @@ fn main() -> ExitCode {
         }
     };
     let platform = settings.platform();
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match settings.command {
             Command::Serve => serve::serve(&settings, platform).await,
             Command::Materialise => materialise_plugins(&platform).await,
         }
-    })
+    });
+    // Dropping it instead would wait for them without a limit.
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
 }
 
 /// What cannot be materialised never keeps the pod from starting: the server says what is missing.

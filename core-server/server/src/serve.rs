@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::LAST_THREADS;
 use crate::settings::Settings;
 
 /// Between the failure of the core and the end of the process, so that who asks is told why.
@@ -66,8 +67,9 @@ async fn end(
         }
         platform.finish_shutdown().await;
     };
+    let in_order = settings.server.shutdown_deadline().saturating_sub(LAST_THREADS);
     tokio::select! {
-        ended = tokio::time::timeout(settings.server.shutdown_deadline(), orderly) => match ended {
+        ended = tokio::time::timeout(in_order, orderly) => match ended {
             Ok(()) => info!("ended"),
             Err(_) => warn!("ended at the deadline, with something still under way"),
         },

@@ -71,7 +71,7 @@ pub(crate) struct Server {
     /// Seconds of serving on after SIGTERM, unready, until nobody sends requests here any more.
     #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_GRACE_SECONDS", default_value_t = 2)]
     shutdown_grace_seconds: u64,
-    /// Seconds after which the process ends, whatever is still under way.
+    /// Seconds after SIGTERM after which the process ends, whatever is still under way; at least half a second.
     #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_DEADLINE_SECONDS", default_value_t = 20)]
     shutdown_deadline_seconds: u64,
 }

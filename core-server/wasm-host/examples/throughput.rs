@@ -123,6 +123,7 @@ fn request(path: &str) -> PluginRequest {
         body: Bytes::from_static(br#"{"hello":"world"}"#),
         caller: Caller::Anonymous,
         correlation_id: "0123456789abcdef0123456789abcdef".into(),
+        depth: 0,
     }
 }
 
@@ -150,6 +151,7 @@ fn entry(artifact: &MaterialisedArtifact) -> Result<PluginEntry, Box<dyn Error>>
         config: Map::new(),
         secret_config_hash: None,
         grants: Grants::default(),
+        unknown: Map::new(),
     })
 }
 

@@ -3,6 +3,9 @@
 //! The code is kept beside the component, with a tag that proves its origin
 //! (see [`authentication`](crate::authentication)). Code that is missing, damaged, foreign or of
 //! another release is made again, never trusted.
+//!
+//! A compilation cannot be stopped. One that nobody waits for any more goes on in its slot, and the
+//! next who wants the same code waits for that one (see [`single_flight`](crate::single_flight)).
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,14 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{MaterialisedArtifact, PluginFailure};
-use checkstack_plugin_package::{ComponentError, ComponentInterface};
-use tokio::sync::Semaphore;
+use checkstack_plugin_package::{ComponentError, ComponentInterface, Digest};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::authentication::{CodeAuthenticator, CodeMac};
 use crate::failure::one_line;
 use crate::mapped::{self, UnusableCode};
+use crate::single_flight::{Lost, SingleFlight};
 use crate::{WasmHostError, WasmHostSettings, lane};
 
 /// Added to the niceness of compiling threads: serving goes first, but somebody waits for the plugin.
@@ -36,7 +39,7 @@ enum CompileError {
     Interface(#[from] ComponentError),
     #[error("the component does not compile: {0}")]
     Invalid(String),
-    #[error("the server is going away")]
+    #[error("the compilation was given up: the compiler failed, or the server is going away; the log says more")]
     Abandoned,
 }
 
@@ -57,8 +60,11 @@ impl From<CompileError> for PluginFailure {
 pub(crate) struct Compiler {
     shared: Arc<Shared>,
     /// Bounds the memory that compilations take.
-    slots: Semaphore,
+    compilations: SingleFlight<Place, Result<Component, PluginFailure>>,
 }
+
+/// Of a component: its artifact, and where it lies.
+type Place = (Digest, PathBuf);
 
 struct Shared {
     engine: Engine,
@@ -81,25 +87,23 @@ impl Compiler {
             threads,
             max_component_bytes: settings.max_component_bytes,
         };
-        Ok(Self { shared: Arc::new(shared), slots: Semaphore::new(settings.max_concurrent_compilations.max(1)) })
+        Ok(Self { shared: Arc::new(shared), compilations: SingleFlight::new(settings.max_concurrent_compilations) })
     }
 
     /// The artifact's component, from disk when its code is there, compiled otherwise.
     pub(crate) async fn component(&self, artifact: &MaterialisedArtifact) -> Result<Component, PluginFailure> {
-        if let Some(component) = self.blocking(artifact, |shared, artifact| Ok(shared.kept(artifact))).await? {
-            return Ok(component);
-        }
-        let _slot = self.slots.acquire().await.map_err(|_| CompileError::Abandoned)?;
-        Ok(self.blocking(artifact, Shared::made).await?)
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        artifact: &MaterialisedArtifact,
-        work: impl FnOnce(&Shared, &MaterialisedArtifact) -> Result<T, CompileError> + Send + 'static,
-    ) -> Result<T, CompileError> {
-        let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
-        tokio::task::spawn_blocking(move || work(&shared, &artifact)).await.unwrap_or(Err(CompileError::Abandoned))
+        let place = (artifact.digest, artifact.component.clone());
+        let kept = async {
+            let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
+            let kept = tokio::task::spawn_blocking(move || shared.kept(&artifact)).await;
+            kept.unwrap_or_default().map(Ok)
+        };
+        let made = {
+            let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
+            move || shared.made(&artifact).map_err(PluginFailure::from)
+        };
+        let result = self.compilations.run(place, kept, made).await;
+        result.unwrap_or_else(|Lost| Err(CompileError::Abandoned.into()))
     }
 }
 

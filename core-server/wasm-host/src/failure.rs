@@ -79,7 +79,9 @@ impl GuestFailure {
             Cause::Misfit(_) => PluginFailure::terminal(PluginReason::InvalidComponent, message),
             Cause::Trapped(_) => PluginFailure::transient(PluginReason::Trapped, message),
             Cause::Deadline(_) => PluginFailure::transient(PluginReason::DeadlineExceeded, message),
-            Cause::Memory { .. } => PluginFailure::terminal(PluginReason::MemoryExceeded, message),
+            Cause::Memory { exceeded: Exceeded::Instance, .. } => PluginFailure::terminal(PluginReason::MemoryExceeded, message),
+            // What others have they give back.
+            Cause::Memory { exceeded: Exceeded::Plugin, .. } => PluginFailure::transient(PluginReason::MemoryExceeded, message),
             Cause::InvalidConfig(_) => PluginFailure::terminal(PluginReason::InvalidConfig, message),
             Cause::Failed(_) => PluginFailure::transient(PluginReason::InitFailed, message),
             Cause::Abandoned => PluginFailure::transient(PluginReason::Internal, message),
@@ -91,6 +93,8 @@ impl GuestFailure {
         match self.cause {
             Cause::Deadline(limit) => CallFailure::DeadlineExceeded(plugin.clone(), milliseconds(limit)),
             Cause::Abandoned => CallFailure::NotRunning(plugin.clone()),
+            // That there are others at the same time is no fault of the plugin.
+            Cause::Memory { exceeded: Exceeded::Plugin, .. } => CallFailure::Overloaded(plugin.clone()),
             _ => CallFailure::Trapped(plugin.clone(), self.to_string()),
         }
     }
@@ -174,6 +178,9 @@ mod tests {
         let memory = failure(Cause::Memory { exceeded: Exceeded::Instance, limit: 64 << 20 });
         assert_eq!((memory.reason, memory.transient), (PluginReason::MemoryExceeded, false));
         assert!(memory.message.contains("64 MiB it is granted; raise spec.grants.memory"), "{memory}");
+
+        let shared = failure(Cause::Memory { exceeded: Exceeded::Plugin, limit: 64 << 20 });
+        assert_eq!((shared.reason, shared.transient), (PluginReason::MemoryExceeded, true));
 
         let config = failure(Cause::InvalidConfig("'url' is missing".into()));
         assert_eq!((config.reason, config.transient), (PluginReason::InvalidConfig, false));

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn policy(allow: &[&str]) -> HttpPolicy {
-        HttpPolicy::new(&HttpGrant { allow: allow.iter().map(ToString::to_string).collect(), allow_cidrs: vec![] }).unwrap()
+        HttpPolicy::new(&HttpGrant { allow: allow.iter().map(ToString::to_string).collect(), ..HttpGrant::default() }).unwrap()
     }
 
     fn allows(pattern: &str, url: &str) -> bool {
@@ -280,7 +280,7 @@ mod tests {
             "https://acme.io//",
             "https://a b",
         ] {
-            let grant = HttpGrant { allow: vec![pattern.into()], allow_cidrs: vec![] };
+            let grant = HttpGrant { allow: vec![pattern.into()], ..HttpGrant::default() };
             let Err(error) = HttpPolicy::new(&grant) else { panic!("'{pattern}' was accepted") };
             assert!(error.to_string().contains(pattern), "{error}");
         }

@@ -19,7 +19,7 @@ use crate::bindings::{Plugin, PluginIndices};
 use crate::failure::{Cause, DeadlineExceeded, GuestFailure, Phase, cause_of, one_line};
 use crate::host::{CurrentCall, HostState, PluginContext};
 use crate::lane::{OnTick, Stretch};
-use crate::limits::{InstanceLimits, PluginMemory};
+use crate::limits::{Exceeded, InstanceLimits, PluginMemory, Reservation};
 use crate::messages;
 
 /// Bytes that the host copies out of a guest in one call of a function. Without a limit a guest could
@@ -69,11 +69,21 @@ impl Template {
         Ok(Self { component, exports, context, memory })
     }
 
+    /// The memory of its instances.
+    pub(crate) fn memory(&self) -> &Arc<PluginMemory> {
+        &self.memory
+    }
+
     /// A new instance, of which nothing has run but what its language needs to start.
-    pub(crate) async fn instantiate(&self, stretch: Arc<Stretch>, deadline: Deadline) -> Result<Box<Instance>, GuestFailure> {
+    pub(crate) async fn instantiate(
+        &self,
+        stretch: Arc<Stretch>,
+        memory: Reservation,
+        deadline: Deadline,
+    ) -> Result<Box<Instance>, GuestFailure> {
         let state = HostState {
             plugin: Arc::clone(&self.context),
-            limits: InstanceLimits::new(self.context.services.grants.memory_bytes, Arc::clone(&self.memory)),
+            limits: InstanceLimits::new(self.context.services.grants.memory_bytes, memory),
             stretch,
             call: CurrentCall::new("instantiation".into(), deadline.at, false),
         };
@@ -142,13 +152,17 @@ impl Instance {
         Ok(Description { probes: description.probes.into_iter().map(probe).collect() })
     }
 
-    pub(crate) async fn init(&mut self, deadline: Deadline) -> Result<(), GuestFailure> {
-        self.begin(CurrentCall::new("init".into(), deadline.at, true));
+    /// `depth` is that of the call for which the instance is made: what `init` asks of other plugins
+    /// is a part of the same chain.
+    pub(crate) async fn init(&mut self, deadline: Deadline, depth: u8) -> Result<(), GuestFailure> {
+        self.begin(CurrentCall::new("init".into(), deadline.at, true).at_depth(depth));
         let call = self.exports.checkstack_plugin_lifecycle().call_init(&mut self.store);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
         answered(Phase::Init, concluded(&mut self.store, Phase::Init, deadline, result)?)?;
         self.is_initialised = true;
-        self.initial_memory = self.store.data().limits.memory_used();
+        let limits = &mut self.store.data_mut().limits;
+        limits.is_ready();
+        self.initial_memory = limits.memory_used();
         Ok(())
     }
 
@@ -160,7 +174,7 @@ impl Instance {
     }
 
     pub(crate) async fn handle(&mut self, request: &PluginRequest, deadline: Deadline) -> Result<Response, GuestFailure> {
-        self.begin(CurrentCall::new(request.correlation_id.clone(), deadline.at, true));
+        self.begin(CurrentCall::new(request.correlation_id.clone(), deadline.at, true).at_depth(request.depth));
         let texts = messages::header_texts(&request.headers);
         let headers = messages::guest_headers(&texts);
         let call = self.exports.checkstack_plugin_handler().call_handle(&mut self.store, messages::guest_request(request, &headers));
@@ -210,6 +224,9 @@ fn concluded<T>(
             let state = store.data_mut();
             let granted = state.plugin.services.grants.memory_bytes;
             let exceeded = state.limits.take_exceeded().map(|exceeded| (exceeded, granted));
+            if matches!(exceeded, Some((Exceeded::Plugin, _))) {
+                state.limits.plugin().tell_once(state.plugin.plugin_id());
+            }
             tracing::debug!(plugin = %state.plugin.plugin_id(), %phase, error = ?error, "guest code was stopped");
             cause_of(&error, deadline.limit, exceeded)
         }

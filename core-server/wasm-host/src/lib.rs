@@ -4,8 +4,8 @@
 //! artifact. Read on in this order:
 //!
 //! - [`WasmPluginLoader`]: the way in.
-//! - `compiled`, `authentication`, `mapped`: native code, made once and kept where only this server
-//!   can have put it.
+//! - `compiled`, `single_flight`, `authentication`, `mapped`: native code, made once and kept where
+//!   only this server can have put it.
 //! - `plugin`, `pool`, `instance`: the instances of a plugin and the life of one.
 //! - `lane`, `engine`: where guest code runs and how it is interrupted.
 //! - `limits`, `failure`: what stops a guest and how that is told.
@@ -31,6 +31,7 @@ mod messages;
 mod plugin;
 mod pool;
 mod settings;
+mod single_flight;
 
 pub use loader::WasmPluginLoader;
 pub use settings::WasmHostSettings;

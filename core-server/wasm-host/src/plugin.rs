@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_control_api::report::PluginReason;
-use checkstack_platform::plugin::{CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome};
+use checkstack_platform::plugin::{
+    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome,
+};
 use checkstack_plugin_package::PluginId;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,6 +21,8 @@ use crate::pool::{self, Lease, Pool};
 
 const MAX_PROBES: usize = 32;
 const MAX_PROBE_NAME_BYTES: usize = 63;
+/// What the server itself wants of a plugin is at the beginning of a chain of calls.
+const OUTSIDE: u8 = 0;
 
 /// See the module.
 pub(crate) struct WasmPlugin {
@@ -27,6 +31,7 @@ pub(crate) struct WasmPlugin {
     pace: Arc<Pace>,
     foundation: Arc<Foundation>,
     max_response_bytes: usize,
+    activation_at_least: Duration,
     shutdown_timeout: Duration,
     _shrinking: AbortOnDropHandle<()>,
 }
@@ -54,6 +59,7 @@ impl WasmPlugin {
             pace: Arc::new(Pace::new()),
             foundation,
             max_response_bytes: settings.max_response_bytes,
+            activation_at_least: settings.activation_at_least,
             shutdown_timeout: settings.shutdown_timeout,
             _shrinking: AbortOnDropHandle::new(shrinking),
         })
@@ -65,6 +71,13 @@ impl WasmPlugin {
 
     fn deadline(&self) -> Deadline {
         Deadline::after(self.pool.template().context.deadline())
+    }
+
+    /// For the first instance, which nobody waits for but the plugin itself. Later ones are made within
+    /// the deadline of the call that needs them.
+    fn activation_deadline(&self) -> Deadline {
+        let call = self.pool.template().context.deadline();
+        Deadline::after(call.saturating_mul(ACTIVATION_FACTOR).max(self.activation_at_least))
     }
 
     /// Runs a call on an initialised instance, here or in the background.
@@ -90,11 +103,11 @@ impl Plugin for WasmPlugin {
     }
 
     async fn init(&self) -> Result<(), PluginFailure> {
-        let deadline = self.deadline();
+        let deadline = self.activation_deadline();
         let pool = Arc::clone(&self.pool);
         let initialising = async move {
             let mut lease = pool.admit_step(Phase::Init, deadline).await?;
-            lease.initialised(deadline).await?;
+            lease.initialised(deadline, OUTSIDE).await?;
             lease.give_back();
             Ok(())
         };
@@ -106,11 +119,11 @@ impl Plugin for WasmPlugin {
     }
 
     async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
-        let deadline = self.deadline();
+        let deadline = self.activation_deadline();
         let pool = Arc::clone(&self.pool);
         let finishing = async move {
             let mut lease = pool.admit_step(Phase::AfterPluginsReady, deadline).await?;
-            lease.initialised(deadline).await?.after_plugins_ready(deadline).await?;
+            lease.initialised(deadline, OUTSIDE).await?.after_plugins_ready(deadline).await?;
             lease.give_back();
             Ok(())
         };
@@ -119,7 +132,7 @@ impl Plugin for WasmPlugin {
 
     async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
         let handling = |mut lease: Lease, deadline| async move {
-            let response = lease.initialised(deadline).await?.handle(&request, deadline).await?;
+            let response = lease.initialised(deadline, request.depth).await?.handle(&request, deadline).await?;
             lease.give_back();
             Ok(response)
         };
@@ -131,7 +144,7 @@ impl Plugin for WasmPlugin {
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
         let probe = probe.to_owned();
         let checking = |mut lease: Lease, deadline| async move {
-            let outcome = lease.initialised(deadline).await?.check(&probe, deadline).await?;
+            let outcome = lease.initialised(deadline, OUTSIDE).await?.check(&probe, deadline).await?;
             lease.give_back();
             Ok(outcome)
         };
@@ -141,7 +154,7 @@ impl Plugin for WasmPlugin {
     async fn shutdown(&self) {
         let deadline = Deadline::after(self.shutdown_timeout);
         let Some(mut lease) = self.pool.close(deadline).await else { return };
-        let closing = async move { lease.initialised(deadline).await?.shutdown(deadline).await };
+        let closing = async move { lease.initialised(deadline, OUTSIDE).await?.shutdown(deadline).await };
         if let Err(failure) = in_background(&self.foundation, Phase::Shutdown, closing).await {
             tracing::warn!(plugin = %self.id(), %failure, "a plugin did not shut down well; it is dropped");
         }

@@ -1,8 +1,8 @@
 //! The instances of one plugin.
 //!
 //! A call takes the instance that was used last, because its memory is warm, or makes a new one when
-//! all are busy. There are never more than the limit; calls beyond it wait in a bounded queue. An
-//! instance comes back only from a call that went well.
+//! all are busy. There are never more than the limit, nor more than the plugin's memory has room for;
+//! calls beyond that wait in a bounded queue. An instance comes back only from a call that went well.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,6 +15,7 @@ use crate::WasmHostSettings;
 use crate::failure::{Cause, GuestFailure, Phase};
 use crate::instance::{Deadline, Instance, Template};
 use crate::lane::Stretch;
+use crate::limits::{self, Reservation};
 
 /// What a plugin may be asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Those who have a place and neither instance nor memory wait in this line, and are counted.
+    line: tokio::sync::Mutex<()>,
+    in_line: AtomicUsize,
     state: AtomicU8,
     max_waiting: usize,
     queue_timeout: Duration,
@@ -49,17 +53,22 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(template: Template, settings: &WasmHostSettings) -> Arc<Self> {
-        Arc::new(Self {
+        let pool = Arc::new(Self {
             template,
             idle: Mutex::new(Vec::new()),
             places: Arc::new(Semaphore::new(settings.max_instances_per_plugin.clamp(1, Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
+            line: tokio::sync::Mutex::new(()),
+            in_line: AtomicUsize::new(0),
             state: AtomicU8::new(State::Loaded as u8),
             max_waiting: settings.max_waiting_calls_per_plugin,
             queue_timeout: settings.queue_timeout,
             max_calls: settings.max_calls_per_instance,
             idle_timeout: settings.idle_timeout,
-        })
+        });
+        let as_idle: Arc<dyn limits::Idle> = pool.clone();
+        pool.template.memory().take_from(Arc::downgrade(&as_idle));
+        pool
     }
 
     pub(crate) fn template(&self) -> &Template {
@@ -89,15 +98,21 @@ impl Pool {
         if self.state() != State::Running {
             return Err(CallFailure::NotRunning(plugin_id()));
         }
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(self.lease(place));
+        let mut place = Arc::clone(&self.places).try_acquire_owned().ok();
+        // Nobody overtakes those in line.
+        if place.is_some()
+            && self.in_line.load(Ordering::Relaxed) == 0
+            && let Some(start) = self.start()
+            && let Some(place) = place.take()
+        {
+            return Ok(self.lease(place, start));
         }
         let _waiting = Waiting::enter(&self.waiting, self.max_waiting).ok_or_else(|| CallFailure::Overloaded(plugin_id()))?;
         // A call that waited for most of its time could not do much with the rest.
         let patience = self.queue_timeout.min(deadline.limit / 2);
-        match tokio::time::timeout(patience, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(self.lease(place)),
-            Ok(Err(_)) => Err(CallFailure::NotRunning(plugin_id())),
+        match tokio::time::timeout(patience, self.lease_in_turn(place)).await {
+            Ok(Some(lease)) if self.state() == State::Running => Ok(lease),
+            Ok(_) => Err(CallFailure::NotRunning(plugin_id())),
             Err(_) => Err(CallFailure::Overloaded(plugin_id())),
         }
     }
@@ -105,21 +120,51 @@ impl Pool {
     /// The same for a step in the life of the plugin, which is run in the background and may wait
     /// until its deadline.
     pub(crate) async fn admit_step(self: &Arc<Self>, phase: Phase, deadline: Deadline) -> Result<Lease, GuestFailure> {
-        match tokio::time::timeout_at(deadline.at.into(), Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => {
-                let lease = self.lease(place);
+        match tokio::time::timeout_at(deadline.at.into(), self.lease_in_turn(None)).await {
+            Ok(Some(lease)) => {
                 lease.stretch.enter_background();
                 Ok(lease)
             }
-            Ok(Err(_)) => Err(GuestFailure::abandoned(phase)),
+            Ok(None) => Err(GuestFailure::abandoned(phase)),
             Err(_) => Err(GuestFailure { phase, cause: Cause::Deadline(deadline.limit) }),
         }
     }
 
-    fn lease(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Lease {
-        let instance = self.idle().pop().map(|idle| idle.instance);
+    /// Waits for a place, if there is none yet, and for an instance or room for one. `None` when the
+    /// plugin has been closed.
+    async fn lease_in_turn(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Option<Lease> {
+        let place = match place {
+            Some(place) => place,
+            None => Arc::clone(&self.places).acquire_owned().await.ok()?,
+        };
+        let _in_line = Waiting::enter(&self.in_line, usize::MAX);
+        let _first = self.line.lock().await;
+        loop {
+            if let Some(start) = self.start() {
+                return Some(self.lease(place, start));
+            }
+            let memory = self.template.memory();
+            memory.tell_once(self.template.context.plugin_id());
+            memory.room().await;
+        }
+    }
+
+    /// What a lease begins with, if the plugin can have it now.
+    fn start(&self) -> Option<Start> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(idle) => Some(Start::Instance(idle.instance)),
+            None => self.template.memory().for_an_instance().map(Start::Memory),
+        }
+    }
+
+    fn lease(self: &Arc<Self>, place: OwnedSemaphorePermit, start: Start) -> Lease {
+        let (instance, memory) = match start {
+            Start::Instance(instance) => (Some(instance), None),
+            Start::Memory(memory) => (None, Some(memory)),
+        };
         let stretch = instance.as_ref().map_or_else(Arc::default, |instance| Arc::clone(instance.stretch()));
-        Lease { instance, stretch, pool: Arc::clone(self), _place: place }
+        Lease { instance, memory, stretch, pool: Arc::clone(self), _place: place }
     }
 
     fn put_back(&self, instance: Box<Instance>) {
@@ -127,6 +172,7 @@ impl Pool {
             return;
         }
         self.idle().push(Idle { instance, since: Instant::now() });
+        self.template.memory().has_room();
     }
 
     /// Refuses calls from now on and gives the last lease, if the plugin has ever run.
@@ -159,6 +205,17 @@ impl Pool {
     }
 }
 
+impl limits::Idle for Pool {
+    fn give_up_one(&self) -> bool {
+        let longest = {
+            let mut idle = self.idle();
+            (!idle.is_empty()).then(|| idle.remove(0))
+        };
+        // Dropped outside the lock.
+        longest.is_some()
+    }
+}
+
 /// Shrinks a pool from time to time, until it is gone.
 pub(crate) async fn keep_small(pool: Weak<Pool>, idle_timeout: Duration) {
     let mut interval = tokio::time::interval((idle_timeout / 4).max(Duration::from_millis(10)));
@@ -187,11 +244,19 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// An instance, or the memory for one.
+enum Start {
+    Instance(Box<Instance>),
+    Memory(Reservation),
+}
+
 /// A place among the calls being worked on, and the instance that works. Dropping it drops the
 /// instance.
 pub(crate) struct Lease {
     // In this order: the instance is gone before its place is free.
     instance: Option<Box<Instance>>,
+    /// For an instance that has not been made yet.
+    memory: Option<Reservation>,
     stretch: Arc<Stretch>,
     pool: Arc<Pool>,
     _place: OwnedSemaphorePermit,
@@ -206,16 +271,20 @@ impl Lease {
     pub(crate) async fn instance(&mut self, deadline: Deadline) -> Result<&mut Instance, GuestFailure> {
         let instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.pool.template.instantiate(Arc::clone(&self.stretch), deadline).await?,
+            None => {
+                let template = &self.pool.template;
+                let memory = self.memory.take().unwrap_or_else(|| template.memory().nothing());
+                template.instantiate(Arc::clone(&self.stretch), memory, deadline).await?
+            }
         };
         Ok(self.instance.insert(instance))
     }
 
-    /// The instance, made and initialised if need be.
-    pub(crate) async fn initialised(&mut self, deadline: Deadline) -> Result<&mut Instance, GuestFailure> {
+    /// The instance, made and initialised if need be, for a call at this place in a chain of calls.
+    pub(crate) async fn initialised(&mut self, deadline: Deadline, depth: u8) -> Result<&mut Instance, GuestFailure> {
         let instance = self.instance(deadline).await?;
         if !instance.is_initialised() {
-            instance.init(deadline).await?;
+            instance.init(deadline, depth).await?;
         }
         Ok(instance)
     }

@@ -4,6 +4,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use checkstack_platform::plugin::ACTIVATION_AT_LEAST;
+
 /// Settings of the sandbox. [`WasmHostSettings::new`] has the values that fit most servers.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -17,12 +19,17 @@ pub struct WasmHostSettings {
     pub max_waiting_calls_per_plugin: usize,
     /// How long a call may wait for an instance.
     pub queue_timeout: Duration,
-    /// All instances of one plugin together may have this many times the memory granted to one.
+    /// All instances of one plugin together may have this many times the memory granted to one. So
+    /// there are fewer than [`Self::max_instances_per_plugin`] if each needs much of its grant; a call
+    /// for which there is no room waits for another to end, as it does at that limit.
     pub plugin_memory_factor: u32,
     /// An instance is replaced after this many calls.
     pub max_calls_per_instance: u64,
     /// An instance that has not worked for this long is dropped; one is always kept.
     pub idle_timeout: Duration,
+    /// `init` and `after-plugins-ready` have at least this time when a plugin is activated. No more than
+    /// [`ACTIVATION_AT_LEAST`] is of use: the platform gives up then.
+    pub activation_at_least: Duration,
     /// Time for `shutdown`, whatever the plugin's own deadline.
     pub shutdown_timeout: Duration,
     /// Threads that run what takes long: calls that compute for more than a moment, `init` and its
@@ -49,6 +56,7 @@ impl WasmHostSettings {
             plugin_memory_factor: 4,
             max_calls_per_instance: 100_000,
             idle_timeout: Duration::from_secs(60),
+            activation_at_least: ACTIVATION_AT_LEAST,
             shutdown_timeout: Duration::from_secs(5),
             background_threads: cores,
             max_concurrent_compilations: 2,

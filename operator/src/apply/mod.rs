@@ -181,9 +181,9 @@ impl Applier {
         self.known().remove(&ObjectId { kind: kind.to_owned(), namespace: key.namespace.clone(), name: key.name.clone() });
     }
 
-    /// Forgets everything about the objects of an owner that is gone.
-    pub(crate) fn forget_owner(&self, owner: &str) {
-        self.known().retain(|_, known| known.owner != owner);
+    /// Forgets everything about objects but those of owners to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.known().retain(|_, known| keep(&known.owner));
     }
 
     /// Refuses to write to what is not the owner's.

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use kube::Resource;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Error as ControllerError};
+use rand::RngExt;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
@@ -15,13 +16,23 @@ use crate::telemetry::{ControllerName, ErrorClass};
 
 /// After another writer was quicker: until the watch has brought what it wrote.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// After a failure that only a change helps against: the change may be one that nobody tells of, as
+/// of a policy that made the API server refuse something.
+const TERMINAL_PAUSE: Duration = Duration::from_secs(600);
+
+/// What is particular to a kind of object.
+pub(super) struct Kind<K, Reconcile, ReconcileError> {
+    pub(super) name: ControllerName,
+    pub(super) reconcile: Reconcile,
+    pub(super) class: fn(&ReconcileError) -> ErrorClass,
+    /// Whether something may be remembered of the object.
+    pub(super) exists: fn(&Context, &K) -> bool,
+}
 
 /// Runs a controller to its end.
 pub(super) async fn drive<K, Reconcile, Reconciling, ReconcileError>(
     controller: Controller<K>,
-    name: ControllerName,
-    reconcile: Reconcile,
-    class: fn(&ReconcileError) -> ErrorClass,
+    kind: Kind<K, Reconcile, ReconcileError>,
     context: Arc<Context>,
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -29,6 +40,7 @@ pub(super) async fn drive<K, Reconcile, Reconciling, ReconcileError>(
     Reconciling: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
     ReconcileError: std::error::Error + Send + 'static,
 {
+    let Kind { name, reconcile, class, exists } = kind;
     let reconcile = move |object: Arc<K>, context: Arc<Context>| {
         let reconcile = reconcile.clone();
         async move {
@@ -41,13 +53,15 @@ pub(super) async fn drive<K, Reconcile, Reconciling, ReconcileError>(
             if result.is_ok() {
                 context.failures.succeeded(&failure_key(name, &*object));
             }
+            if !exists(&context, &object) {
+                context.forget_gone();
+            }
             result
         }
     };
-    let error_policy = move |object: Arc<K>, error: &ReconcileError, context: Arc<Context>| match class(error) {
-        ErrorClass::Conflict => Action::requeue(CONFLICT_PAUSE),
-        ErrorClass::Transient => Action::requeue(context.failures.failed(failure_key(name, &*object), context.hash(&error.to_string()))),
-        ErrorClass::Terminal => Action::await_change(),
+    let error_policy = move |object: Arc<K>, error: &ReconcileError, context: Arc<Context>| {
+        let backoff = || context.failures.failed(failure_key(name, &*object), context.hash(&error.to_string()));
+        Action::requeue(pause(class(error), backoff))
     };
     controller
         .run(reconcile, error_policy, context)
@@ -64,7 +78,30 @@ pub(super) async fn drive<K, Reconcile, Reconciling, ReconcileError>(
         .await;
 }
 
+/// The time to the next try.
+fn pause(class: ErrorClass, backoff: impl FnOnce() -> Duration) -> Duration {
+    match class {
+        ErrorClass::Conflict => CONFLICT_PAUSE,
+        ErrorClass::Transient => backoff(),
+        ErrorClass::Terminal => TERMINAL_PAUSE.mul_f64(rand::rng().random_range(0.9..=1.1)),
+    }
+}
+
 /// What failures of an object are counted under.
-pub(super) fn failure_key<K: Resource>(name: ControllerName, object: &K) -> String {
-    format!("{}/{}", name.as_str(), object.meta().uid.as_deref().unwrap_or_default())
+fn failure_key<K: Resource>(name: ControllerName, object: &K) -> (ControllerName, String) {
+    (name, object.meta().uid.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_is_tried_again_in_its_own_time() {
+        let seconds = |class| pause(class, || Duration::from_secs(7)).as_secs_f64();
+        assert_eq!(seconds(ErrorClass::Transient), 7.0);
+        assert!(seconds(ErrorClass::Conflict) < 1.0);
+        // Nothing tells of a policy that was relaxed.
+        assert!((540.0..=660.0).contains(&seconds(ErrorClass::Terminal)));
+    }
 }

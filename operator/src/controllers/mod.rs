@@ -21,15 +21,16 @@ use crate::context::{Context, Guarded, Settings};
 use crate::events::Events;
 use crate::fetch::{FetchLimits, FetchSlots, HttpFetcher};
 use crate::fleet::{FleetPace, Fleets};
+use crate::instance::{self, KeyRotation};
+use crate::plugin;
 use crate::pods::{PodClient, PodTimeouts};
 use crate::references::References;
 use crate::scope::Scope;
 use crate::telemetry::{ControllerName, Health, Metrics};
 use crate::wake::Wake;
 use crate::watch::FirstSync;
-use crate::{instance, plugin};
 
-use drive::drive;
+use drive::{Kind, drive};
 use triggers::{KEPT_KINDS, Wiring};
 
 /// How long running reconciliations may take when the operator is asked to stop.
@@ -52,6 +53,8 @@ pub struct ControllerOptions {
     pub pods: PodTimeouts,
     /// How often pods are asked.
     pub pace: FleetPace,
+    /// When signing keys are exchanged.
+    pub rotation: KeyRotation,
     /// How often Secrets and ConfigMaps that a spec names are read again.
     pub reread: Duration,
     /// Everything is reconciled again when this stream says so. For tests.
@@ -124,7 +127,11 @@ fn start(
         client: client.clone(),
         metrics: metrics.clone(),
         events: Events::new(client.clone(), &options.identity),
-        settings: Settings { core_image: options.core_image.clone(), operator_namespace: options.operator_namespace.clone() },
+        settings: Settings {
+            core_image: options.core_image.clone(),
+            operator_namespace: options.operator_namespace.clone(),
+            rotation: options.rotation,
+        },
         instances,
         plugins,
         deployments,
@@ -153,12 +160,23 @@ fn start(
     let synced = async move { seen.seen.wait().await };
     let reread = options.reread;
     let work = async move {
+        // However it ends: another operator may begin at once.
+        let _talking = context.fleets.until_dropped();
         let stop = || shutdown.clone().cancelled_owned();
-        let error_class = (instance::InstanceError::class, plugin::PluginError::class);
-        let instances =
-            drive(instances.graceful_shutdown_on(stop()), ControllerName::Instance, instance::reconcile, error_class.0, context.clone());
-        let plugins =
-            drive(plugins.graceful_shutdown_on(stop()), ControllerName::Plugin, plugin::reconcile, error_class.1, context.clone());
+        let instance = Kind {
+            name: ControllerName::Instance,
+            reconcile: instance::reconcile,
+            class: instance::InstanceError::class,
+            exists: Context::has_instance,
+        };
+        let plugin = Kind {
+            name: ControllerName::Plugin,
+            reconcile: plugin::reconcile,
+            class: plugin::PluginError::class,
+            exists: Context::has_plugin,
+        };
+        let instances = drive(instances.graceful_shutdown_on(stop()), instance, context.clone());
+        let plugins = drive(plugins.graceful_shutdown_on(stop()), plugin, context.clone());
         let stopped = async {
             shutdown.cancelled().await;
             tokio::time::sleep(STOP).await;
@@ -169,7 +187,6 @@ fn start(
             _ = async { tokio::join!(instances, plugins) } => {}
             () = stopped => {}
         }
-        context.fleets.forget_all();
     };
     (synced, work)
 }

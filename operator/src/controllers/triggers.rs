@@ -1,6 +1,5 @@
 //! What reconciles an object: its own changes, those of what it owns, and what pods report.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -11,20 +10,17 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Config;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Controller, WatchStreamExt, watcher};
-use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::drive::failure_key;
 use crate::context::{Context, Guarded};
 use crate::object_key::ObjectKey;
-use crate::references::Dependent;
 use crate::scope::Scope;
-use crate::telemetry::ControllerName;
 use crate::wake::Wake;
 use crate::watch::{events, everything, owned, trim_deployment, trim_managed_fields};
 use crate::{plugin, pods};
@@ -143,15 +139,14 @@ fn plugin_event(context: &Context, event: &Event<Guarded<CheckstackPlugin>>) {
     match event {
         Event::Init => {}
         // Some may have gone while nobody watched.
-        Event::InitDone => context.instances.state().iter().for_each(|instance| context.wake_instances.wake(ObjectKey::of(&**instance))),
+        Event::InitDone => {
+            context.forget_gone();
+            context.instances.state().iter().for_each(|instance| context.wake_instances.wake(ObjectKey::of(&**instance)));
+        }
         Event::InitApply(guard) | Event::Apply(guard) => wake_instance_of(context, guard),
         Event::Delete(guard) => {
+            context.forget_gone();
             wake_instance_of(context, guard);
-            let uid = guard.uid().unwrap_or_default();
-            context.references.depends_on(Dependent::Plugin(ObjectKey::of(guard)), BTreeSet::new());
-            context.plugin_memory.forget(&uid);
-            context.plugin_backoff.succeeded(&uid);
-            context.failures.succeeded(&failure_key(ControllerName::Plugin, guard));
         }
     }
 }
@@ -173,18 +168,13 @@ fn instance_event(context: &Context, event: &Event<Guarded<Checkstack>>) {
         Event::Init => {}
         // Some may have gone while nobody watched.
         Event::InitDone => {
-            context.fleets.retain(|instance| context.instance_exists(instance));
+            context.forget_gone();
             context.plugins.state().iter().for_each(|plugin| context.wake_plugins.wake(ObjectKey::of(&**plugin)));
         }
-        Event::InitApply(guard) | Event::Apply(guard) => {
+        Event::InitApply(guard) | Event::Apply(guard) if guard.meta().deletion_timestamp.is_none() => wake_plugins_of(context, guard),
+        Event::InitApply(guard) | Event::Apply(guard) | Event::Delete(guard) => {
+            context.forget_gone();
             wake_plugins_of(context, guard);
-            if guard.meta().deletion_timestamp.is_some() {
-                forget_instance(context, guard);
-            }
-        }
-        Event::Delete(guard) => {
-            wake_plugins_of(context, guard);
-            forget_instance(context, guard);
         }
     }
 }
@@ -193,16 +183,6 @@ fn wake_plugins_of(context: &Context, guard: &Guarded<Checkstack>) {
     for plugin in context.plugins_of(&ObjectKey::of(guard)) {
         context.wake_plugins.wake(ObjectKey::of(&*plugin));
     }
-}
-
-fn forget_instance(context: &Context, guard: &Guarded<Checkstack>) {
-    let (key, uid) = (ObjectKey::of(guard), guard.uid().unwrap_or_default());
-    context.fleets.forget(&key);
-    context.applier.forget_owner(&uid);
-    context.instance_memory.forget(&uid);
-    context.instance_backoff.succeeded(&uid);
-    context.failures.succeeded(&failure_key(ControllerName::Instance, guard));
-    context.references.depends_on(Dependent::Instance(key), BTreeSet::new());
 }
 
 fn changes(receiver: tokio::sync::watch::Receiver<u64>) -> impl Stream<Item = ()> + Send + 'static {

@@ -133,13 +133,13 @@ fn is_well(pod: &PodView) -> bool {
 
 async fn ask(fleets: &Fleets, instance: &str, offer: &Offer, pod: LivePod, before: Remembered) -> Asked {
     let Some(address) = pod.address else { return starting(pod) };
-    let (report, database) = tokio::join!(fleets.client.report(address), fleets.client.database(address));
+    let called = CalledPod { address, instance, keys: &offer.keys };
+    let (report, database) = tokio::join!(fleets.client.report(called), fleets.client.database(address));
     match report {
         // An address is given to another pod when its pod is gone.
         Ok(report) if report.pod != pod.name => silent(fleets, pod, before, &PodError::Malformed("another pod has its address".into())),
         Ok(report) => {
             let report = Arc::new(report);
-            let called = CalledPod { address, instance, keys: &offer.keys };
             let observation = deliver(fleets, called, offer, report.clone()).await;
             let database = database.unwrap_or(before.database);
             Asked {

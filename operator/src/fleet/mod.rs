@@ -106,7 +106,7 @@ impl Fleets {
         match fleets.get(instance).filter(|fleet| !fleet.task.is_finished()) {
             Some(fleet) => {
                 let before = fleet.offer.borrow().clone();
-                if *before.target == *offer.target && before.keys.checksum == offer.keys.checksum {
+                if *before.target == *offer.target && before.keys == offer.keys {
                     return;
                 }
                 let target = offer.target.clone();
@@ -125,19 +125,21 @@ impl Fleets {
         }
     }
 
-    /// Stops talking to the pods of an instance that is gone.
-    pub(crate) fn forget(&self, instance: &ObjectKey) {
-        self.lock().remove(instance);
-    }
-
-    /// Stops talking to the pods of instances that are not to be kept.
+    /// Stops talking to the pods of all instances but those to be kept.
     pub(crate) fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
         self.lock().retain(|instance, _| keep(instance));
     }
 
-    /// Stops talking to pods at all.
-    pub(crate) fn forget_all(&self) {
-        self.lock().clear();
+    /// Stops talking to pods at all when what it gives is dropped. The tasks hold the fleets that hold
+    /// them, so that they would go on by themselves.
+    pub(crate) fn until_dropped(self: &Arc<Self>) -> impl Drop + Send + use<> {
+        struct Talking(Arc<Fleets>);
+        impl Drop for Talking {
+            fn drop(&mut self) {
+                self.0.lock().clear();
+            }
+        }
+        Talking(self.clone())
     }
 
     /// What is known about the pods of an instance.

@@ -14,6 +14,7 @@ use super::revision::KnownRevision;
 pub(crate) struct Memory {
     histories: Mutex<HashMap<String, History>>,
     rollouts: Mutex<HashMap<String, Rollout>>,
+    publications: Mutex<HashMap<String, Publication>>,
 }
 
 /// The revisions of an instance's plugin set.
@@ -29,6 +30,13 @@ pub(crate) struct History {
 #[derive(Debug, Clone, Copy)]
 struct Rollout {
     set: Digest,
+    since: Instant,
+}
+
+/// With which key the published sets are signed.
+#[derive(Debug, Clone)]
+struct Publication {
+    key_id: String,
     since: Instant,
 }
 
@@ -60,8 +68,21 @@ impl Memory {
         self.rollouts.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
-    pub(crate) fn forget(&self, uid: &str) {
-        self.forget_history(uid);
-        self.rolled_out(uid);
+    /// Says that the set was published, signed with this key, and gives since when it always was.
+    pub(crate) fn published(&self, uid: &str, key_id: &str) -> Instant {
+        let mut publications = self.publications.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = || Publication { key_id: key_id.to_owned(), since: Instant::now() };
+        let publication = publications.entry(uid.to_owned()).or_insert_with(now);
+        if publication.key_id != key_id {
+            *publication = now();
+        }
+        publication.since
+    }
+
+    /// Forgets all instances but those to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
+        self.rollouts.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
+        self.publications.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
     }
 }

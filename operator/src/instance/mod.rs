@@ -1,8 +1,8 @@
 //! The controller of Checkstack: everything that an instance consists of, the plugin set its pods
 //! shall run, and the truth about them.
 //!
-//! [`objects`], [`set`], [`revision`] and [`status`] are pure; [`secrets`] and [`history`] read and
-//! write; [`reconcile`] calls them in order.
+//! [`objects`], [`set`], [`revision`], [`keys`], [`rotation`] and [`status`] are pure; [`secrets`] and
+//! [`history`] read and write; [`reconcile`] calls them in order.
 
 mod history;
 pub(crate) mod keys;
@@ -10,6 +10,7 @@ mod memory;
 pub(crate) mod objects;
 mod reconcile;
 pub(crate) mod revision;
+mod rotation;
 mod secrets;
 pub(crate) mod set;
 mod status;
@@ -17,3 +18,4 @@ mod status;
 pub(crate) use keys::InstanceKeys;
 pub(crate) use memory::Memory;
 pub(crate) use reconcile::{InstanceError, reconcile};
+pub use rotation::KeyRotation;

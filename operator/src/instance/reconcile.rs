@@ -96,9 +96,7 @@ impl InstanceError {
     /// Something that is over by itself in a moment is not worth a condition.
     fn is_fleeting(&self) -> bool {
         match self {
-            Self::Kubernetes(error) | Self::Apply(ApplyError::Kubernetes(error)) => {
-                !matches!(error.source.as_ref(), kube::Error::Api(_)) || error.class() == ErrorClass::Conflict
-            }
+            Self::Kubernetes(error) | Self::Apply(ApplyError::Kubernetes(error)) => error.is_fleeting(),
             _ => false,
         }
     }
@@ -111,6 +109,8 @@ pub(crate) struct Progress {
     pub(crate) database_problem: Option<String>,
     /// Revision and hash of the set that the pods shall run.
     pub(crate) set: Option<(u64, Digest)>,
+    /// How much time is left until the signing key is exchanged, or the next step of that is due.
+    pub(crate) rotation_in: Option<Duration>,
 }
 
 pub(crate) async fn reconcile(guard: Arc<Guarded<Checkstack>>, context: Arc<Context>) -> Result<Action, InstanceError> {
@@ -137,7 +137,7 @@ async fn reconcile_instance(instance: &Checkstack, context: &Context) -> Result<
     }
     context.instance_backoff.succeeded(&uid(instance));
     let resync = RESYNC.mul_f64(rand::rng().random_range(0.9..=1.1));
-    Ok(Action::requeue(overdue_in.map_or(resync, |overdue| overdue.min(resync))))
+    Ok(Action::requeue([overdue_in, progress.rotation_in].into_iter().flatten().fold(resync, Duration::min)))
 }
 
 /// Makes everything as it should be, in an order that is right at every point: what pods need
@@ -148,27 +148,31 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     let plugins: Vec<&CheckstackPlugin> = guards.iter().filter_map(|guard| guard.0.as_ref().ok()).collect();
     context.references.depends_on(Dependent::Instance(key.clone()), secrets::references(instance, &plugins));
 
-    let keys = secrets::keys(context, instance).await?;
+    let found = secrets::keys(context, instance).await?;
+    let keys = &found.ring.keys;
     let database = secrets::database_url(context, instance).await?;
     progress.database_problem = database.as_ref().err().cloned();
     let database_checksum = database.ok().map(|url| keys.sealing.checksum("database-url", &url));
 
-    let published = match plugin_set(instance, context, Plugins { readable: &plugins, unreadable: &unreadable }, &keys).await {
+    let published = match plugin_set(instance, context, Plugins { readable: &plugins, unreadable: &unreadable }, keys).await {
         Ok(revised) => {
             progress.set = Some((revised.built.set.revision, revised.hash));
-            publish_set(instance, context, &keys, revised).await
+            publish_set(instance, context, keys, revised).await
         }
         Err(error) => Err(error),
     };
     if let Err(error) = published {
         // A fault of the plugins must not keep the rest from being looked after.
         if error.is_about_plugins() {
-            apply_objects(instance, context, &keys, database_checksum).await?;
+            apply_objects(instance, context, keys, database_checksum).await?;
         }
         return Err(error);
     }
-    apply_objects(instance, context, &keys, database_checksum).await?;
-    history::prune(context, instance).await
+    let published_since = context.instance_memory.published(&uid(instance), keys.signing.key_id());
+    apply_objects(instance, context, keys, database_checksum).await?;
+    history::prune(context, instance).await?;
+    progress.rotation_in = secrets::rotate(context, instance, &found, published_since.elapsed()).await?;
+    Ok(())
 }
 
 /// A set that has its revision.

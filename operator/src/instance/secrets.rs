@@ -1,20 +1,25 @@
-//! Values from Secrets: the database URL, the keys, and `configFrom` of plugins.
+//! Values from Secrets: the database URL, the keys, and `configFrom` of plugins. And back: keys that
+//! are new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use checkstack_crds::plugin::ConfigSource;
 use checkstack_crds::{Checkstack, CheckstackPlugin};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Map, Value};
 
-use super::keys::{InstanceKeys, InvalidKeys};
+use super::keys::{InvalidKeys, KeyRing};
 use super::reconcile::InstanceError;
+use super::rotation::{Circumstances, Decision, Step, behind, decide};
 use super::set::{SecretConfig, SecretProblem};
 use crate::apply::controller_uid;
 use crate::context::Context;
 use crate::error::KubernetesContext;
+use crate::events::Transition;
 use crate::names;
 use crate::object_key::ObjectKey;
 use crate::references::Reference;
@@ -28,18 +33,23 @@ pub(crate) fn references(instance: &Checkstack, plugins: &[&CheckstackPlugin]) -
     own.into_iter().chain(of_plugins).map(|name| Reference::Secret(ObjectKey::new(&namespace, name))).collect()
 }
 
+/// The keys, and the metadata of the Secret that they were read from.
+pub(crate) struct FoundKeys {
+    pub(crate) ring: KeyRing,
+    metadata: ObjectMeta,
+}
+
 /// The instance's keys, made now if there are none.
-pub(crate) async fn keys(context: &Context, instance: &Checkstack) -> Result<InstanceKeys, InstanceError> {
-    let namespace = instance.namespace().unwrap_or_default();
+pub(crate) async fn keys(context: &Context, instance: &Checkstack) -> Result<FoundKeys, InstanceError> {
     let name = names::keys_secret(&instance.name_any());
-    let key = ObjectKey::new(&namespace, &name);
+    let key = keys_secret(instance);
     let found = match context.references.secret(&key).await? {
         Some(secret) => secret,
         None => {
-            let secret = InstanceKeys::generate(instance).map_err(|error| InstanceError::Internal(error.to_string()))?;
-            let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+            let ring = KeyRing::generate(rotation_request(instance), Timestamp::now()).map_err(internal)?;
+            let secret = ring.to_secret(instance).map_err(internal)?;
             let parameters = PostParams { field_manager: Some(crate::apply::INSTANCE_MANAGER.to_owned()), ..PostParams::default() };
-            let created = api.create(&parameters, &secret).await.during("create", || format!("Secret '{name}'"))?;
+            let created = secrets(context, &key).create(&parameters, &secret).await.during("create", || format!("Secret '{name}'"))?;
             tracing::info!(instance = %ObjectKey::of(instance), "made new keys");
             context.references.look_at(&Reference::Secret(key)).await?;
             created
@@ -48,7 +58,67 @@ pub(crate) async fn keys(context: &Context, instance: &Checkstack) -> Result<Ins
     if controller_uid(&found.metadata) != instance.uid() {
         return Err(InstanceError::KeysNotOurs { name });
     }
-    InstanceKeys::from_secret(&found).map_err(|problem: InvalidKeys| InstanceError::KeysInvalid { name, problem })
+    let ring = KeyRing::from_secret(&found).map_err(|problem: InvalidKeys| InstanceError::KeysInvalid { name, problem })?;
+    Ok(FoundKeys { ring, metadata: found.metadata })
+}
+
+/// Takes the next step in exchanging the signing key, if it is time for one; what was written is used
+/// from the next reconciliation on, which it brings about. Gives the time until a step is due, where
+/// only time is missing. `published_for`: for how long the published set has been signed with the
+/// key that signs now.
+pub(crate) async fn rotate(
+    context: &Context,
+    instance: &Checkstack,
+    found: &FoundKeys,
+    published_for: Duration,
+) -> Result<Option<Duration>, InstanceError> {
+    let FoundKeys { ring, metadata } = found;
+    let (request, now) = (rotation_request(instance), Timestamp::now());
+    let view = context.fleets.view(&ObjectKey::of(instance));
+    let circumstances = Circumstances { rotation: &context.settings.rotation, request, fleet: view.as_deref(), published_for, now };
+    let step = match decide(ring, &circumstances) {
+        Decision::Wait(left) => {
+            let pods = behind(ring, &circumstances);
+            if !pods.is_empty() {
+                tracing::warn!(instance = %ObjectKey::of(instance), ?pods, "pods do not learn the next signing key: is their kubelet well?");
+            }
+            return Ok(left);
+        }
+        Decision::Do(step) => step,
+    };
+    let ring = match step {
+        Step::Announce => ring.announce(request, now).map_err(internal)?,
+        Step::Switch => ring.switch(now),
+        Step::Retire => ring.retire(),
+    };
+    let key = keys_secret(instance);
+    let parameters = PatchParams { field_manager: Some(crate::apply::INSTANCE_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(ring.to_patch(metadata).map_err(internal)?);
+    secrets(context, &key).patch(&key.name, &parameters, &patch).await.during("patch", || format!("Secret '{}'", key.name))?;
+    tracing::info!(instance = %ObjectKey::of(instance), ?step, signing_key = ring.keys.signing.key_id(), "exchanging the signing key");
+    if step == Step::Switch {
+        let note = format!("calls to the pods are signed with the new key {}", ring.keys.signing.key_id());
+        let transition = Transition { warning: false, reason: "SigningKeyRotated".to_owned(), action: "Rotate", note };
+        context.events.publish(instance, vec![transition]).await;
+    }
+    context.references.look_at(&Reference::Secret(key)).await?;
+    Ok(None)
+}
+
+fn keys_secret(instance: &Checkstack) -> ObjectKey {
+    ObjectKey::new(instance.namespace().unwrap_or_default(), names::keys_secret(&instance.name_any()))
+}
+
+fn rotation_request(instance: &Checkstack) -> Option<&str> {
+    instance.annotations().get(names::ROTATE_SIGNING_KEY).map(String::as_str)
+}
+
+fn secrets(context: &Context, key: &ObjectKey) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &key.namespace)
+}
+
+fn internal(error: impl std::fmt::Display) -> InstanceError {
+    InstanceError::Internal(error.to_string())
 }
 
 /// The database URL; an error text when there is none.

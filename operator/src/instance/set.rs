@@ -214,6 +214,7 @@ fn candidate(inputs: &SetInputs<'_>, plugin: &CheckstackPlugin) -> Result<Result
         config: plugin.spec.config.clone(),
         secret_config_hash: hash,
         grants,
+        unknown: Map::new(),
     };
     Ok(Ok(Candidate { entry, secrets, held }))
 }
@@ -261,10 +262,12 @@ fn grants(plugin: &CheckstackPlugin) -> Result<Grants, Obstacle> {
         http: HttpGrant {
             allow: wanted.http.allow.clone(),
             allow_cidrs: wanted.http.allow_cidrs.iter().map(range).collect::<Result<_, _>>()?,
+            unknown: Map::new(),
         },
         database: wanted.database,
         memory_bytes: wanted.memory.bytes(),
         deadline_milliseconds: wanted.deadline.as_milliseconds(),
+        unknown: Map::new(),
     })
 }
 

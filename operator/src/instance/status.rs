@@ -214,13 +214,25 @@ fn progressing(inputs: &StatusInputs<'_>, workload: &Workload) -> Finding {
         );
     }
     let revision = fleet.target.set.revision;
-    if inputs.overdue {
+    if inputs.overdue || was_stuck(inputs, fleet) {
         let message =
             format!("revision {revision} of the plugin set did not become active in every pod within {deadline} s: {}", joined(&behind));
         return (ConditionStatus::False, Reason::RolloutStuck, message);
     }
     let message = format!("revision {revision} of the plugin set is on its way into {} of {} pods", behind.len(), fleet.pods.len());
     (ConditionStatus::True, Reason::RolloutInProgress, message)
+}
+
+/// Whether it was said before that this very set does not arrive: an operator that has just begun does
+/// not take that back until the set is there.
+fn was_stuck(inputs: &StatusInputs<'_>, fleet: &FleetView) -> bool {
+    let Some(before) = &inputs.instance.status else { return false };
+    let same_set = before.plugin_set.desired == Some(version(fleet.target.set.revision, fleet.target.hash));
+    let progressing = find_condition(&before.conditions, Type::Progressing.as_str());
+    same_set
+        && progressing.is_some_and(|condition| {
+            condition.reason == Reason::RolloutStuck.as_str() && condition.observed_generation == inputs.instance.meta().generation
+        })
 }
 
 fn behind_message(pod: &crate::fleet::PodView, fleet: &FleetView) -> String {

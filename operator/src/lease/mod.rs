@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long things take. The defaults are those of Kubernetes' own controllers.
@@ -27,6 +28,13 @@ pub struct LeaseTiming {
 impl Default for LeaseTiming {
     fn default() -> Self {
         Self { duration: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry_period: Duration::from_secs(2) }
+    }
+}
+
+impl LeaseTiming {
+    /// The time to the next attempt. Not the same for all: they would meet each time.
+    fn pause(&self) -> Duration {
+        self.retry_period.mul_f64(rand::rng().random_range(1.0..=1.2))
     }
 }
 
@@ -54,16 +62,18 @@ impl Candidate {
     /// Waits until this candidate holds the lease.
     pub async fn acquire(mut self) -> Leader {
         loop {
+            // The time from which others count, at the latest.
+            let began = Instant::now();
             match timeout(self.timing.renew_deadline, self.try_acquire()).await {
                 Ok(Ok(Some(lease))) => {
                     tracing::info!(lease = self.name, identity = self.identity, "leading");
-                    return Leader { candidate: self, lease, renewed: Instant::now() };
+                    return Leader { candidate: self, lease, renewed: began };
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the lease cannot be taken; trying again"),
                 Err(_) => tracing::warn!(lease = self.name, "the API server did not answer in time about the lease; trying again"),
             }
-            sleep(self.timing.retry_period).await;
+            sleep(self.timing.pause()).await;
         }
     }
 
@@ -124,7 +134,7 @@ impl Leader {
     /// Renews the lease for as long as that works. Returns when it is lost, with the reason.
     pub async fn until_lost(&mut self) -> String {
         loop {
-            sleep(self.candidate.timing.retry_period).await;
+            sleep(self.candidate.timing.pause()).await;
             let left = self.candidate.timing.renew_deadline.saturating_sub(self.renewed.elapsed());
             if left.is_zero() {
                 return format!("it could not be renewed for {} s", self.candidate.timing.renew_deadline.as_secs_f32());
@@ -149,14 +159,14 @@ impl Leader {
                 self.renewed = began;
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => self.look_who_holds_it().await,
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => self.look_who_holds_it(began).await,
             Err(error) => Err(error.into()),
         }
     }
 
     /// Somebody else wrote to the lease. That may have been a person, or our own write whose
     /// answer was lost.
-    async fn look_who_holds_it(&mut self) -> Result<(), RenewError> {
+    async fn look_who_holds_it(&mut self, began: Instant) -> Result<(), RenewError> {
         let candidate = &self.candidate;
         let Some(lease) = candidate.api.get_opt(&candidate.name).await? else {
             let again = Lease {
@@ -164,7 +174,7 @@ impl Leader {
                 spec: Some(candidate.claim(None)),
             };
             self.lease = candidate.api.create(&PostParams::default(), &again).await?;
-            self.renewed = Instant::now();
+            self.renewed = began;
             return Ok(());
         };
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
@@ -209,3 +219,6 @@ fn not_conflict(result: Result<Lease, kube::Error>) -> Result<Option<Lease>, kub
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

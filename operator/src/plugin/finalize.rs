@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::PluginError;
 use super::artifact::instance_key;
-use super::memory::until;
+use super::memory::{FailedPurge, until};
 use crate::apply::PLUGIN_FINALIZER_MANAGER;
 use crate::context::Context;
 use crate::error::KubernetesContext;
@@ -37,24 +37,22 @@ pub(crate) async fn finalize(context: &Context, plugin: &CheckstackPlugin) -> Re
         return Ok(None);
     }
     let key = instance_key(plugin);
-    let instance = context.instance(&key).filter(|instance| instance.meta().deletion_timestamp.is_none());
-    if instance.is_none() && (!context.instance_exists(&key) || context.instance(&key).is_some()) {
-        if plugin.spec.deletion_policy == DeletionPolicy::Purge {
-            let note = "the Checkstack is gone, and nobody can delete the plugin's data any more: they stay in the database";
-            context.events.publish(plugin, vec![transition(true, "DataKept", note)]).await;
-        }
-        return release(context, plugin).await;
+    let purges = plugin.spec.deletion_policy == DeletionPolicy::Purge;
+    if context.instance(&key).is_none_or(|instance| instance.meta().deletion_timestamp.is_some()) {
+        let note = "the Checkstack is gone, and nobody can delete the plugin's data any more: they stay in the database";
+        return release(context, plugin, purges.then(|| transition(true, "DataKept", note))).await;
     }
     let view = context.fleets.view(&key);
     if let Some(waiting) = deregistered(plugin, view.as_deref()) {
         return Ok(Some(waiting));
     }
-    if plugin.spec.deletion_policy == DeletionPolicy::Purge
-        && let Some(waiting) = purge(context, plugin, &key, view.as_deref()).await?
-    {
-        return Ok(Some(waiting));
+    if !purges {
+        return release(context, plugin, None).await;
     }
-    release(context, plugin).await
+    match purge(context, plugin, &key, view.as_deref()).await {
+        Ok(outcome) => release(context, plugin, outcome).await,
+        Err(waiting) => Ok(Some(waiting)),
+    }
 }
 
 /// Makes sure that the object is not gone before the pods let go of it.
@@ -102,48 +100,43 @@ fn deregistered(plugin: &CheckstackPlugin, view: Option<&FleetView>) -> Option<W
     }
 }
 
-/// Deletes the plugin's data.
+/// Deletes the plugin's data. Gives what became of them, if they are worth an Event.
 async fn purge(
     context: &Context,
     plugin: &CheckstackPlugin,
     instance: &ObjectKey,
     view: Option<&FleetView>,
-) -> Result<Option<Waiting>, PluginError> {
+) -> Result<Option<Transition>, Waiting> {
     let uid = plugin.uid().unwrap_or_default();
     let plugin_id = plugin.status.as_ref().and_then(|status| status.plugin_id.as_ref()).and_then(|id| id.parse::<PluginId>().ok());
     let Some(plugin_id) = plugin_id else { return Ok(None) };
     if let Some(heir) = view.and_then(|view| view.target.set.plugin(plugin_id.as_str())) {
         let note = format!("the data of plugin '{plugin_id}' stay: CheckstackPlugin '{}' uses them now", heir.resource);
-        context.events.publish(plugin, vec![transition(false, "DataKept", &note)]).await;
-        return Ok(None);
+        return Ok(Some(transition(false, "DataKept", &note)));
     }
-    if let Some(at) = context.plugin_memory.purge_retry(&uid).filter(|(at, _)| !until(*at).is_zero()) {
-        return Ok(Some(Waiting { reason: Reason::PurgeFailed, message: at.1, again_in: Some(until(at.0)) }));
+    if let Some(FailedPurge { retry_at, message }) = context.plugin_memory.failed_purge(&uid)
+        && !until(retry_at).is_zero()
+    {
+        return Err(Waiting { reason: Reason::PurgeFailed, message, again_in: Some(until(retry_at)) });
     }
     let callable = context.fleets.callable(instance);
     let Some((name, pod)) = callable.as_ref().and_then(|callable| callable.pods().next()) else {
         let message = "deleting the plugin's data needs a running pod: scale the Checkstack up, or set spec.deletionPolicy to Retain";
-        return Ok(Some(Waiting { reason: Reason::WaitingForPod, message: message.to_owned(), again_in: None }));
+        return Err(Waiting { reason: Reason::WaitingForPod, message: message.to_owned(), again_in: None });
     };
-    match context.fleets.client().purge(pod, &plugin_id).await {
-        Ok(()) => {
-            context
-                .events
-                .publish(plugin, vec![transition(false, "Purged", &format!("the data of plugin '{plugin_id}' were deleted"))])
-                .await;
-            Ok(None)
-        }
-        Err(error) => {
-            let pause = context.plugin_backoff.failed(uid.clone(), context.hash(&"purge"));
-            let message = format!("pod {name} did not delete the plugin's data: {error}");
-            context.plugin_memory.set_purge_retry(&uid, Instant::now() + pause, message.clone());
-            Ok(Some(Waiting { reason: Reason::PurgeFailed, message, again_in: Some(pause) }))
-        }
-    }
+    context.fleets.client().purge(pod, &plugin_id).await.map_err(|error| {
+        let pause = context.plugin_backoff.failed(uid.clone(), context.hash(&"purge"));
+        let message = format!("pod {name} did not delete the plugin's data: {error}");
+        context.plugin_memory.purge_failed(&uid, FailedPurge { retry_at: Instant::now() + pause, message: message.clone() });
+        Waiting { reason: Reason::PurgeFailed, message, again_in: Some(pause) }
+    })?;
+    Ok(Some(transition(false, "Purged", &format!("the data of plugin '{plugin_id}' were deleted"))))
 }
 
-async fn release(context: &Context, plugin: &CheckstackPlugin) -> Result<Option<Waiting>, PluginError> {
+/// Lets go of the object, and then says what is worth an Event.
+async fn release(context: &Context, plugin: &CheckstackPlugin, farewell: Option<Transition>) -> Result<Option<Waiting>, PluginError> {
     apply_finalizers(context, plugin, &[]).await?;
+    context.events.publish(plugin, farewell.into_iter().collect()).await;
     Ok(None)
 }
 

@@ -169,6 +169,7 @@ fn state(state: PluginState) -> PodPluginState {
         PluginState::Failed => PodPluginState::Failed,
         PluginState::Blocked => PodPluginState::Blocked,
         PluginState::Draining => PodPluginState::Draining,
+        PluginState::Unknown => PodPluginState::Unknown,
     }
 }
 
@@ -195,7 +196,8 @@ pub(crate) fn reason(reason: PluginReason) -> Reason {
         PluginReason::DependencyCycle => Reason::DependencyCycle,
         PluginReason::SecretConfigMissing => Reason::SecretConfigMissing,
         PluginReason::DatabaseUnavailable => Reason::DatabaseUnavailable,
-        PluginReason::Internal => Reason::Internal,
+        // Of a newer core server, whose message says it.
+        PluginReason::Internal | PluginReason::Unknown => Reason::Internal,
     }
 }
 

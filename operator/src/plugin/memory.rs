@@ -44,7 +44,16 @@ pub(crate) struct StoreAttempt {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     attempts: Mutex<HashMap<String, Attempt>>,
-    purges: Mutex<HashMap<String, (Instant, String)>>,
+    purges: Mutex<HashMap<String, FailedPurge>>,
+}
+
+/// The last attempt to delete a plugin's data.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedPurge {
+    /// Not before this time again.
+    pub(crate) retry_at: Instant,
+    /// Why it failed.
+    pub(crate) message: String,
 }
 
 impl Memory {
@@ -56,18 +65,18 @@ impl Memory {
         self.lock().insert(uid.to_owned(), attempt);
     }
 
-    /// When purging is tried again, and why it failed.
-    pub(crate) fn purge_retry(&self, uid: &str) -> Option<(Instant, String)> {
+    pub(crate) fn failed_purge(&self, uid: &str) -> Option<FailedPurge> {
         self.purges.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
 
-    pub(crate) fn set_purge_retry(&self, uid: &str, at: Instant, message: String) {
-        self.purges.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), (at, message));
+    pub(crate) fn purge_failed(&self, uid: &str, failed: FailedPurge) {
+        self.purges.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), failed);
     }
 
-    pub(crate) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-        self.purges.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// Forgets all plugins but those to be kept.
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.lock().retain(|uid, _| keep(uid));
+        self.purges.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Attempt>> {

@@ -14,5 +14,7 @@ mod status;
 
 pub(crate) use artifact::instance_key;
 pub(crate) use loaded::{joined, runs};
+#[cfg(test)]
+pub(crate) use memory::FailedPurge;
 pub(crate) use memory::Memory;
 pub(crate) use reconcile::{PluginError, reconcile, state_of};

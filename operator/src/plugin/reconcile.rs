@@ -1,6 +1,5 @@
 //! One reconciliation of a CheckstackPlugin.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use super::artifact::{self, Known, instance_key, source_reference};
-use super::finalize;
+use super::finalize::{self, Waiting};
+use super::package::Failure;
 use super::status::{Artifact, Situation, StatusInputs, Store, compute, transitions};
 use crate::apply::{PLUGIN_STATUS_MANAGER, StatusPatch, Unreadable, patch_status, report_unreadable};
 use crate::context::{Context, Guarded};
@@ -68,6 +68,19 @@ async fn reconcile_plugin(plugin: &mut CheckstackPlugin, context: &Context) -> R
         write_status(plugin, &situation, &Artifact::Untried, context).await?;
         return Ok(Action::await_change());
     }
+    let brought = bring_up(plugin, context).await;
+    if let Err(PluginError::Kubernetes(error)) = &brought
+        && !error.is_fleeting()
+    {
+        let failure = Failure { step: Type::Resolved, reason: Reason::Internal, message: error.message(), transient: true };
+        write_status(plugin, &situation, &Artifact::Failed(failure), context).await?;
+    }
+    brought
+}
+
+/// From its source into the store, and what the pods make of it.
+async fn bring_up(plugin: &mut CheckstackPlugin, context: &Context) -> Result<Action, PluginError> {
+    let situation = Situation::Wanted;
     finalize::hold(context, plugin).await?;
     let (identity, known) = artifact::known(context, plugin).await?;
     if matches!(known, Known::Nothing) && is_news(plugin) {
@@ -88,27 +101,25 @@ async fn reconcile_plugin(plugin: &mut CheckstackPlugin, context: &Context) -> R
 }
 
 async fn reconcile_deleted(plugin: &mut CheckstackPlugin, context: &Context) -> Result<Action, PluginError> {
-    match finalize::finalize(context, plugin).await? {
-        None => {
-            context.references.depends_on(Dependent::Plugin(ObjectKey::of(plugin)), BTreeSet::new());
-            context.plugin_memory.forget(&plugin.uid().unwrap_or_default());
-            context.plugin_backoff.succeeded(&plugin.uid().unwrap_or_default());
-            Ok(Action::await_change())
+    let finalized = finalize::finalize(context, plugin).await;
+    let (situation, result) = match finalized {
+        Ok(None) => return Ok(Action::await_change()),
+        Ok(Some(Waiting { reason, message, again_in })) => {
+            (Situation::Deleting { reason, message }, Ok(again_in.map_or_else(Action::await_change, Action::requeue)))
         }
-        Some(waiting) => {
-            let situation = Situation::Deleting { reason: waiting.reason, message: waiting.message };
-            write_status(plugin, &situation, &Artifact::Untried, context).await?;
-            Ok(waiting.again_in.map_or_else(Action::await_change, Action::requeue))
+        Err(PluginError::Kubernetes(error)) if !error.is_fleeting() => {
+            (Situation::Deleting { reason: Reason::Internal, message: error.message() }, Err(error.into()))
         }
-    }
+        Err(error) => return Err(error),
+    };
+    write_status(plugin, &situation, &Artifact::Untried, context).await?;
+    result
 }
 
 fn situation(plugin: &CheckstackPlugin, context: &Context) -> Situation {
-    let key = instance_key(plugin);
-    let Some(instance) = context.instance(&key) else {
-        // One that cannot be read does not make its plugins homeless.
-        return if context.instance_exists(&key) { Situation::Wanted } else { Situation::InstanceNotFound };
-    };
+    let Some(guard) = context.instance(&instance_key(plugin)) else { return Situation::InstanceNotFound };
+    // One that cannot be read does not make its plugins homeless.
+    let Ok(instance) = &guard.0 else { return Situation::Wanted };
     if !plugin.spec.enabled {
         return Situation::Disabled;
     }

@@ -132,11 +132,10 @@ impl PodClient {
         Ok(Self { http, timeouts, metrics })
     }
 
-    /// What the pod says about itself.
-    pub(crate) async fn report(&self, address: SocketAddr) -> Result<PodReport, PodError> {
+    /// What the pod says about itself. Signed, because what plugins say is told to nobody else.
+    pub(crate) async fn report(&self, pod: Pod<'_>) -> Result<PodReport, PodError> {
         self.counted(PodCall::Report, async {
-            let response = self.send(self.http.get(url(address, paths::PLUGINS)), self.timeouts.call).await?;
-            read_json(success(response).await?).await
+            read_json(self.signed(pod, Method::GET, paths::PLUGINS, None, self.timeouts.call).await?).await
         })
         .await
     }
@@ -272,4 +271,41 @@ async fn read_json<T: DeserializeOwned>(mut response: Response) -> Result<T, Pod
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).map_err(|error| PodError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use checkstack_control_api::report::{PluginReason, PluginState};
+    use checkstack_control_api::token::ExpectedRequest;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+    use crate::fixtures::{entry, failed, pod, target};
+    use crate::instance::keys::KeyRing;
+
+    #[tokio::test]
+    async fn a_pod_is_asked_with_a_token_and_tells_what_plugins_say() {
+        let keys = KeyRing::generate(None, Timestamp::now()).unwrap().keys;
+        let verifying = keys.signing.verifying_keys();
+        let answer = move |headers: HeaderMap| async move {
+            let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+            let expected = ExpectedRequest { instance: "monitoring/main", method: "GET", path: paths::PLUGINS };
+            let signed = token::verify(authorization, &verifying, expected, SystemTime::now()).is_ok();
+            let uptime = entry("uptime", "uptime");
+            let row = failed(&uptime, PluginState::Failed, PluginReason::InitFailed, "no route to host");
+            let report = PodReport::clone(pod("main-1", &target(vec![uptime]), vec![row]).report().unwrap());
+            Json(if signed { report } else { report.without_messages() })
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(axum::serve(listener, Router::new().route(paths::PLUGINS, get(answer))).into_future());
+        let client = PodClient::new(PodTimeouts::default(), Metrics::default()).unwrap();
+        let report = client.report(Pod { address, instance: "monitoring/main", keys: &keys }).await.unwrap();
+        assert_eq!(report.plugins[0].message, "no route to host");
+        server.abort();
+    }
 }

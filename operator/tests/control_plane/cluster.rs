@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const KUBECONFIG: &str = "CHECKSTACK_TEST_KUBECONFIG";
 const ROLE: &str = "checkstack-operator-test";
+const ROLE_WITHOUT_SECRETS: &str = "checkstack-operator-test-without-secrets";
 
 /// A namespace for one test.
 pub struct Sandbox {
@@ -236,6 +237,13 @@ impl Sandbox {
         self.bind(ROLE, &other.namespace).await;
     }
 
+    /// Takes the right to read Secrets from the operator, or gives it back.
+    pub async fn let_read_secrets(&self, may: bool) {
+        let (lost, given) = if may { (ROLE_WITHOUT_SECRETS, ROLE) } else { (ROLE, ROLE_WITHOUT_SECRETS) };
+        self.bind(given, &self.namespace).await;
+        self.delete::<RoleBinding>(lost).await;
+    }
+
     async fn operator_token(&self) -> String {
         let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "operator" } })).unwrap();
         let accounts = self.api::<ServiceAccount>();
@@ -304,7 +312,12 @@ async fn prepare(admin: &Client) {
                 established(&definitions, &definition.name_any()).await;
             }
             let roles: Api<ClusterRole> = Api::all(admin.clone());
-            for (name, rules) in [(ROLE.to_owned(), rbac::rules()), (format!("{ROLE}-own"), rbac::leader_election_rules())] {
+            let no_secrets = rbac::rules().into_iter().filter(|rule| rule.resources.as_deref() != Some(&["secrets".to_owned()])).collect();
+            for (name, rules) in [
+                (ROLE.to_owned(), rbac::rules()),
+                (ROLE_WITHOUT_SECRETS.to_owned(), no_secrets),
+                (format!("{ROLE}-own"), rbac::leader_election_rules()),
+            ] {
                 let role = json!({
                     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
                     "metadata": { "name": name }, "rules": rules,

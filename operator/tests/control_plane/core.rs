@@ -57,6 +57,10 @@ pub struct PodState {
     pub purge_fails: bool,
     /// Calls by method and path.
     pub calls: BTreeMap<String, usize>,
+    /// How often it was asked how it fares.
+    pub asked: usize,
+    /// Calls whose token was not accepted.
+    pub unauthenticated: usize,
     pub server_version: String,
 }
 
@@ -84,6 +88,8 @@ impl CorePod {
             purged: Vec::new(),
             purge_fails: false,
             calls: BTreeMap::new(),
+            asked: 0,
+            unauthenticated: 0,
             server_version: "0.1.0".to_owned(),
         };
         let state = Arc::new(Mutex::new(state));
@@ -93,6 +99,14 @@ impl CorePod {
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         sandbox.pod(instance, name, address.port()).await;
         Self { address, state, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Brings the public keys up to date, as the kubelet does sooner or later.
+    pub async fn refresh_keys(&self, sandbox: &Sandbox, instance: &str) -> VerifyingKeys {
+        let secret: Secret = sandbox.get(&format!("{instance}-keys")).await;
+        let keys = VerifyingKeys::from_json(&secret.data.unwrap()[keys::PUBLIC_KEYS_FILE].0).unwrap();
+        self.with(|pod| pod.keys = keys.clone());
+        keys
     }
 
     pub fn with<T>(&self, work: impl FnOnce(&mut PodState) -> T) -> T {
@@ -141,6 +155,7 @@ impl PodState {
     }
 
     fn report(&mut self) -> PodReport {
+        self.asked += 1;
         self.work();
         let mut plugins: Vec<PluginReport> = self.set.plugins.iter().map(|entry| self.plugin(entry)).collect();
         for (id, (resource, running)) in &self.active {
@@ -163,6 +178,7 @@ impl PodState {
             set_hash: self.set.hash().unwrap(),
             settled: !self.restless,
             plugins,
+            accepted_keys: self.keys.key_ids().map(str::to_owned).collect(),
         }
     }
 
@@ -219,6 +235,7 @@ fn check(state: &mut PodState, method: &Method, uri: &Uri, headers: &HeaderMap, 
     let verified = token::verify(authorization, &state.keys, request, SystemTime::now())
         .and_then(|request| request.check_body((!body.is_empty()).then(|| Digest::of(body))));
     verified.map_err(|error| {
+        state.unauthenticated += 1;
         let status = StatusCode::from_u16(error.http_status()).unwrap();
         Box::new((status, Json(ControlError::from(&error))).into_response())
     })

@@ -114,8 +114,9 @@ async fn without_its_instance_a_plugin_is_homeless_and_free_to_go() {
     scene.sandbox.wait_gone::<CheckstackPlugin>("uptime").await;
     event(&scene.sandbox, "DataKept").await;
     // Nobody talks to the pods of an instance that is gone.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(scene.pod.calls("DELETE"), 0);
+    let asked = scene.pod.with(|pod| pod.asked);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((scene.pod.with(|pod| pod.asked), scene.pod.calls("DELETE")), (asked, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

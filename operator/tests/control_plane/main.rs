@@ -29,6 +29,7 @@ mod leadership;
 mod pods;
 mod process;
 mod restart;
+mod rotation;
 mod scope;
 mod sources;
 mod steady_state;

@@ -6,7 +6,7 @@ use checkstack_operator::controllers::{self, ControllerOptions};
 use checkstack_operator::fetch::FetchLimits;
 use checkstack_operator::scope::Scope;
 use checkstack_operator::telemetry::{Health, Metrics};
-use checkstack_operator::{FleetPace, PodTimeouts};
+use checkstack_operator::{FleetPace, KeyRotation, PodTimeouts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,12 @@ pub fn options(sandbox: &Sandbox) -> ControllerOptions {
             troubled: Duration::from_millis(100),
             calm: Duration::from_millis(500),
             patience: Duration::from_secs(1),
+        },
+        rotation: KeyRotation {
+            period: None,
+            propagation: Duration::from_secs(3600),
+            settling: Duration::ZERO,
+            grace: Duration::from_secs(1),
         },
         reread: Duration::from_millis(500),
         resync: None,

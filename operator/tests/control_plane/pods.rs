@@ -1,5 +1,7 @@
 //! What pods say, and what status makes of it.
 
+use std::time::Instant;
+
 use checkstack_control_api::report::PluginReason;
 use checkstack_crds::{Checkstack, CheckstackPlugin};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,7 +10,7 @@ use serde_json::json;
 
 use crate::cluster::{Sandbox, eventually};
 use crate::core::{ArtifactStore, CorePod};
-use crate::operator::Operator;
+use crate::operator::{Operator, options};
 use crate::packages::{package, package_with_dependencies};
 use crate::source::Source;
 
@@ -121,7 +123,9 @@ async fn a_pod_that_does_not_answer_is_told_after_a_while_and_not_before() {
     sandbox.plugin_ready("uptime").await;
     // The network is gone, but Kubernetes still calls the pod ready.
     drop(second);
+    let gone = Instant::now();
     let plugin = sandbox.plugin_condition("uptime", "Ready", "Unknown", "PodUnreachable").await;
+    assert!(gone.elapsed() >= options(&sandbox).pace.patience, "{:?}", gone.elapsed());
     let row = plugin.status.unwrap().pods.into_iter().find(|pod| pod.name == "main-b").unwrap();
     assert_eq!((format!("{:?}", row.state), row.reason.as_str()), ("Unknown".to_owned(), "PodUnreachable"));
     sandbox.instance_condition("main", "Ready", "Unknown", "PodsUnreachable").await;

@@ -1,5 +1,6 @@
 //! The program itself: arguments, health, metrics, signals, memory.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +18,16 @@ use crate::source::Source;
 struct Process {
     child: Child,
     address: String,
+    _kubeconfig: Kubeconfig,
+}
+
+/// A file with a token in it, which goes with the test.
+struct Kubeconfig(PathBuf);
+
+impl Drop for Kubeconfig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Process {
@@ -25,11 +36,11 @@ impl Process {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap().to_string()
         };
-        let kubeconfig = std::env::temp_dir().join(format!("{}.kubeconfig", sandbox.namespace));
-        std::fs::write(&kubeconfig, sandbox.operator_kubeconfig().await).unwrap();
+        let kubeconfig = Kubeconfig(std::env::temp_dir().join(format!("{}.kubeconfig", sandbox.namespace)));
+        std::fs::write(&kubeconfig.0, sandbox.operator_kubeconfig().await).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_checkstack-operator"))
             .args(["run", "--namespace", &sandbox.namespace, "--listen", &address, "--log-format", "json"])
-            .env("KUBECONFIG", &kubeconfig)
+            .env("KUBECONFIG", &kubeconfig.0)
             .env("CHECKSTACK_POD_NAMESPACE", &sandbox.namespace)
             .env("CHECKSTACK_POD_NAME", "operator-0")
             .stdout(Stdio::null())
@@ -37,7 +48,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { child, address }
+        Self { child, address, _kubeconfig: kubeconfig }
     }
 
     async fn get(&self, path: &str) -> Option<(u16, String)> {

@@ -98,6 +98,22 @@ async fn an_operator_that_dies_at_any_point_leaves_nothing_half_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_lost_its_lease_leaves_the_pods_alone() {
+    let sandbox = Sandbox::new("silence").await;
+    let operator = Operator::start(&sandbox).await;
+    sandbox.instance("main", json!({})).await;
+    sandbox.roll_out("main").await;
+    let pod = CorePod::start(&sandbox, "main", "main-a", &ArtifactStore::default()).await;
+    eventually("it is asked", async || pod.with(|pod| pod.asked > 2).then_some(())).await;
+    // What losing the lease does to the controllers. The process would end now.
+    operator.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let asked = pod.with(|pod| pod.asked);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(pod.with(|pod| pod.asked), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changed_while_no_operator_ran_is_done_by_the_next() {
     let sandbox = Sandbox::new("away").await;
     let source = Source::start().await;

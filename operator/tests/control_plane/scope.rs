@@ -1,4 +1,4 @@
-//! Listed namespaces, and objects that this release cannot read.
+//! Listed namespaces, rights that are missing, and objects that this release cannot read.
 
 use checkstack_crds::{Checkstack, CheckstackPlugin};
 use checkstack_operator::scope::Scope;
@@ -65,4 +65,26 @@ async fn an_object_that_cannot_be_read_harms_only_itself() {
     objects.patch_status("bad", &PatchParams::default(), &Patch::Merge(&right)).await.unwrap();
     sandbox.plugin_ready("bad").await;
     assert_eq!((pod.revision(), source.requests("bad.tgz")), (4, 1), "nothing was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_operator_has_no_right_to_is_told_where_it_is_needed() {
+    let sandbox = Sandbox::new("forbidden").await;
+    let source = Source::start().await;
+    let _operator = Operator::start(&sandbox).await;
+    sandbox.instance("main", json!({})).await;
+    sandbox.roll_out("main").await;
+    let _pod = CorePod::start(&sandbox, "main", "main-a", &ArtifactStore::default()).await;
+    sandbox.instance_condition("main", "Ready", "True", "Ready").await;
+    sandbox.secret("headers", &[("Authorization", "x")]).await;
+    sandbox.let_read_secrets(false).await;
+    let tarball = json!({ "url": source.put("p.tgz", package("uptime", "1.0.0")), "secretHeadersRef": { "name": "headers" } });
+    sandbox.plugin("uptime", json!({ "source": { "tarball": tarball } })).await;
+    let plugin = sandbox.plugin_condition("uptime", "Ready", "False", "Internal").await;
+    let message = plugin.status.unwrap().conditions.into_iter().find(|condition| condition.type_ == "Ready").unwrap().message;
+    assert!(message.starts_with("cannot read Secret 'headers': secrets \"headers\" is forbidden"), "{message}");
+    sandbox.instance_condition("main", "Ready", "False", "ResourceRejected").await;
+    sandbox.let_read_secrets(true).await;
+    sandbox.plugin_ready("uptime").await;
+    sandbox.instance_condition("main", "Ready", "True", "Ready").await;
 }

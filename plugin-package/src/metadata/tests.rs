@@ -102,7 +102,7 @@ fn every_rule_names_its_field() {
         ("/checkstack/type", json!("server"), "checkstack.type must be backend, frontend or common, not 'server'"),
         ("/checkstack/pluginId", Value::Null, "checkstack.pluginId is required in a package of type backend"),
         ("/checkstack/pluginId", json!("Widget"), "checkstack.pluginId is invalid: plugin id 'Widget'"),
-        ("/checkstack/pluginId", json!("core"), "checkstack.pluginId is invalid: plugin id 'core' is reserved"),
+        ("/checkstack/pluginId", json!("plugins"), "checkstack.pluginId is invalid: plugin id 'plugins' is reserved"),
         ("/checkstack/wasm", Value::Null, "checkstack.wasm is required in a package of type backend"),
         ("/checkstack/wasm", json!("/plugin.wasm"), "checkstack.wasm must be a path within the package"),
         ("/checkstack/wasm", json!("../plugin.wasm"), "checkstack.wasm must be a path within the package"),

@@ -11,7 +11,10 @@ pub trait Plugin: Sized + 'static {
     /// misspelt fields. A plugin without configuration uses [`NoConfig`].
     type Config: DeserializeOwned;
 
-    /// Makes an instance able to work. Called on each of them, after the plugins it depends on.
+    /// Makes an instance able to work. Called on each of them, after the plugins it depends on. The
+    /// first, when the plugin is activated, may take ten times the deadline of a call and at least 10
+    /// seconds; further ones are made while a call waits, within its deadline. What has to happen
+    /// once belongs in a migration or in [`after_plugins_ready`](Self::after_plugins_ready).
     fn init(config: Self::Config) -> Result<Self, InitError>;
 
     /// What it answers below `/api/<plugin id>`.
@@ -22,7 +25,8 @@ pub trait Plugin: Sized + 'static {
         Vec::new()
     }
 
-    /// Called once per activation and replica, when all plugins have been initialised.
+    /// Called once per activation and replica, on one instance, when all plugins have been
+    /// initialised. May take as long as the first `init`.
     fn after_plugins_ready(&self) -> Result<(), InitError> {
         Ok(())
     }

@@ -13,7 +13,8 @@ pub struct Probe<P> {
 }
 
 impl<P> Probe<P> {
-    /// A pod is unready while this one fails.
+    /// A pod is unready while this one fails, if the admin has made the plugin itself critical
+    /// (`spec.critical: true` of its CheckstackPlugin). Without that it is as [`Self::informative`].
     pub fn critical<E: Display>(name: &'static str, check: impl Fn(&P) -> Result<(), E> + 'static) -> Self {
         Self { name, critical: true, check: Box::new(move |plugin| check(plugin).map_err(|error| error.to_string())) }
     }

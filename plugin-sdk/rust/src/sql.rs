@@ -49,7 +49,8 @@ pub enum Error {
     /// A column of a type that has no counterpart here: cast it.
     #[error("{0}")]
     UnsupportedType(String),
-    /// Too many rows or bytes: add a LIMIT.
+    /// More than 10,000 rows or 8 MiB: add a LIMIT, or select less of large values. A transaction is
+    /// not done then; of a single statement that also writes nobody knows.
     #[error("{0}")]
     TooLarge(String),
     /// The statement ran into the plugin's deadline.

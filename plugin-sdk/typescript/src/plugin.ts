@@ -2,7 +2,10 @@ import { Router } from "./router.ts";
 
 /** A readiness check. The server shows it as `<plugin id>.<name>`, to everybody. */
 export interface Probe<Config> {
-  /** Whether a pod is unready while it fails. */
+  /**
+   * Whether a pod is unready while it fails. Counts only where the admin has made the plugin itself
+   * critical (`spec.critical: true` of its CheckstackPlugin).
+   */
   critical: boolean;
   /** Throws when something is wrong; the message is shown. */
   check(config: Config): void;
@@ -16,13 +19,21 @@ export interface PluginDefinition<Config> {
    * taken as it is.
    */
   config?(given: Readonly<Record<string, unknown>>): Config;
-  /** Makes an instance able to work. Called on each of them, after the plugins it depends on. */
+  /**
+   * Makes an instance able to work. Called on each of them, after the plugins it depends on. The
+   * first, when the plugin is activated, may take ten times the deadline of a call and at least 10
+   * seconds; further ones are made while a call waits, within its deadline. What has to happen once
+   * belongs in a migration or in `afterPluginsReady`.
+   */
   init?(config: Config): void;
   /** What it answers below `/api/<plugin id>`. */
   routes(router: Router<Config>): unknown;
   /** What it adds to the server's readiness, by name. */
   probes?: Record<string, Probe<Config>>;
-  /** Called once per activation and replica, when all plugins have been initialised. */
+  /**
+   * Called once per activation and replica, on one instance, when all plugins have been initialised.
+   * May take as long as the first `init`.
+   */
   afterPluginsReady?(config: Config): void;
   /** Called once per activation and replica, when the last request has been answered. */
   shutdown?(config: Config): void;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::ArtifactStore;
+use super::{ArtifactStore, sweep};
 use crate::plugin::{MaterialisedArtifact, PluginFailure, PluginLoader};
 
 /// Compiling one plugin.
@@ -26,8 +26,6 @@ const ARTIFACTS: &str = "artifacts";
 const COMPONENT: &str = "plugin.wasm";
 const METADATA: &str = "package.json";
 const MIGRATIONS: &str = "migrations";
-/// What directories are called that are not complete yet.
-const UNPACKING: &str = ".unpacking-";
 
 /// Brings artifacts to where plugins are loaded from.
 #[derive(Clone)]
@@ -37,13 +35,15 @@ pub(crate) struct Materialiser {
     directory: PathBuf,
     /// Unpacking and compiling use a whole CPU each.
     turns: Arc<Semaphore>,
+    /// Whether what an earlier server left behind has been deleted.
+    cleaned: Arc<Once>,
 }
 
 impl Materialiser {
     /// `state` is a directory that only this server writes to.
     pub(crate) fn new(store: ArtifactStore, loader: Arc<dyn PluginLoader>, state: &Path) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { store, loader, directory: state.join(ARTIFACTS), turns: Arc::new(Semaphore::new(cpus)) }
+        Self { store, loader, directory: state.join(ARTIFACTS), turns: Arc::new(Semaphore::new(cpus)), cleaned: Arc::new(Once::new()) }
     }
 
     /// Every plugin of a set; those that cannot be materialised, with the reason. They never keep
@@ -70,22 +70,30 @@ impl Materialiser {
 
     /// Verified, unpacked and compiled.
     pub(crate) async fn materialise(&self, entry: &PluginEntry) -> Result<MaterialisedArtifact, PluginFailure> {
-        let _turn = self.turns.acquire().await.map_err(|_| internal("the server is shutting down"))?;
+        let mut turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| internal("the server is shutting down"))?;
         let artifact = self.artifact(entry.digest);
         if !is_complete(&artifact).await {
             let bytes = self.fetch(entry.digest).await?;
             let (entry, artifact) = (entry.clone(), artifact.clone());
-            // Hashing, unpacking and writing block.
-            let unpack = tokio::task::spawn_blocking(move || unpack(&bytes, &entry, &artifact));
-            unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
+            let clean = self.clean();
+            // Hashing, unpacking and writing block. They go on when nobody waits any more, and so the
+            // turn goes with them.
+            let unpack = tokio::task::spawn_blocking(move || {
+                clean();
+                (turn, unpack(&bytes, &entry, &artifact))
+            });
+            let (returned, unpacked) = unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))?;
+            unpacked?;
+            turn = returned;
         }
         let precompile = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact));
         precompile.await.map_err(|_| {
             PluginFailure::transient(
                 PluginReason::DeadlineExceeded,
-                format!("the component was not compiled within {} s", COMPILE.as_secs()),
+                format!("the component was not compiled within {} s; the compilation goes on and is waited for again", COMPILE.as_secs()),
             )
         })??;
+        drop(turn);
         Ok(artifact)
     }
 
@@ -100,21 +108,20 @@ impl Materialiser {
 
     /// Deletes what is neither running nor wanted.
     pub(crate) async fn retain(&self, wanted: impl Fn(&str) -> bool + Send + 'static) {
-        let directory = self.directory.clone();
+        let (directory, clean) = (self.directory.clone(), self.clean());
         let delete = tokio::task::spawn_blocking(move || {
-            for found in std::fs::read_dir(directory)?.flatten() {
-                let is_being_unpacked = found.file_name().to_string_lossy().starts_with(UNPACKING);
-                if !is_being_unpacked && !found.file_name().to_str().is_some_and(&wanted) {
-                    std::fs::remove_dir_all(found.path())?;
-                }
-            }
-            Ok::<_, io::Error>(())
+            clean();
+            sweep::sweep(&directory, wanted);
         });
-        if let Ok(Err(error)) = delete.await
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = delete.await {
             warn!(%error, "artifacts that are no longer used could not be deleted");
         }
+    }
+
+    /// Before the first change of the directory by this server, which alone writes to it.
+    fn clean(&self) -> impl FnOnce() + Send + 'static {
+        let (directory, cleaned) = (self.directory.clone(), self.cleaned.clone());
+        move || cleaned.call_once_force(|_| sweep::clean(&directory))
     }
 
     async fn fetch(&self, digest: Digest) -> Result<Bytes, PluginFailure> {
@@ -139,7 +146,7 @@ impl Materialiser {
     }
 }
 
-/// A directory gets its name only when everything is in it.
+/// A directory gets its name only when everything is in it, and loses it before anything is deleted.
 async fn is_complete(artifact: &MaterialisedArtifact) -> bool {
     tokio::fs::try_exists(&artifact.directory).await.unwrap_or(false)
 }
@@ -150,7 +157,7 @@ fn unpack(bytes: &[u8], entry: &PluginEntry, artifact: &MaterialisedArtifact) ->
         return Err(PluginFailure::terminal(
             PluginReason::ArtifactCorrupt,
             format!(
-                "the stored artifact {} has the digest {actual}: it was damaged in the database; delete it there and it is uploaded again",
+                "the stored artifact {} has the digest {actual}: it was damaged in the database; the operator uploads it again, which replaces it",
                 entry.digest
             ),
         ));
@@ -188,7 +195,7 @@ fn check_identity(package: &PluginPackage, entry: &PluginEntry) -> Result<(), Pl
 fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Result<()> {
     let parent = artifact.directory.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
-    let building = tempfile::Builder::new().prefix(UNPACKING).tempdir_in(parent)?;
+    let building = tempfile::Builder::new().prefix(sweep::UNPACKING).tempdir_in(parent)?;
     std::fs::write(building.path().join(COMPONENT), &package.component)?;
     std::fs::write(building.path().join(METADATA), serde_json::to_vec_pretty(&package.metadata)?)?;
     let migrations = building.path().join(MIGRATIONS);

@@ -3,6 +3,7 @@
 
 pub(crate) mod materialise;
 pub(crate) mod store;
+mod sweep;
 
 pub(crate) use materialise::Materialiser;
 pub(crate) use store::{ArtifactStore, MAX_ARTIFACT_BYTES, StoreError, Stored};

@@ -7,9 +7,11 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use checkstack_plugin_package::Digest;
+use futures::stream::BoxStream;
 use futures::{Stream, TryStreamExt as _};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Semaphore;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::database::{Database, DatabaseError};
@@ -18,6 +20,8 @@ use crate::database::{Database, DatabaseError};
 pub(crate) const MAX_ARTIFACT_BYTES: u64 = 50 * 1024 * 1024;
 /// What one row holds.
 const CHUNK_BYTES: usize = 1024 * 1024;
+/// Reading a whole artifact.
+const READ: Duration = Duration::from_secs(60);
 /// A whole upload. The transaction's connection is the core's own.
 const UPLOAD: Duration = Duration::from_secs(120);
 /// The pause that an uploader may make.
@@ -37,9 +41,9 @@ pub(crate) struct ArtifactStore {
 /// What became of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// It is new.
+    /// It is new, or replaces one that was damaged.
     Created,
-    /// It had been there before.
+    /// It had been there before, unharmed.
     Existed,
 }
 
@@ -86,32 +90,22 @@ impl ArtifactStore {
 
     /// The bytes of an artifact, not yet checked.
     pub(crate) async fn read(&self, digest: Digest) -> Result<Option<Bytes>, DatabaseError> {
-        let rows: Option<(i64, Vec<Vec<u8>>)> = self
-            .database
-            .run(Duration::from_secs(60), move |connection| {
-                Box::pin(async move {
-                    let Some((content, size)) =
-                        sqlx::query_as::<_, (Uuid, i64)>("SELECT content, size FROM checkstack.plugin_artifacts WHERE digest = $1")
-                            .bind(digest.to_string())
-                            .fetch_optional(&mut *connection)
-                            .await?
-                    else {
-                        return Ok(None);
-                    };
-                    let chunks =
-                        sqlx::query_scalar("SELECT bytes FROM checkstack.plugin_artifact_chunks WHERE content = $1 ORDER BY position")
-                            .bind(content)
-                            .fetch_all(connection)
-                            .await?;
-                    Ok(Some((size, chunks)))
-                })
+        let read = self.database.run(READ, move |connection| {
+            Box::pin(async move {
+                let mut whole: Option<BytesMut> = None;
+                let mut chunks = chunks(connection, digest);
+                while let Some((_, chunk)) = chunks.try_next().await? {
+                    whole.get_or_insert_default().extend_from_slice(&chunk.unwrap_or_default());
+                }
+                Ok(whole)
             })
-            .await?;
-        Ok(rows.map(|(_, chunks)| Bytes::from(chunks.concat())))
+        });
+        Ok(read.await?.map(BytesMut::freeze))
     }
 
     /// Stores what `content` brings, if that is what `digest` names. Nothing is visible before all
-    /// of it has been checked; several may upload the same at once.
+    /// of it has been checked; several may upload the same at once. What the store has already is
+    /// checked too, and replaced if it is damaged.
     pub(crate) async fn write<Error: std::fmt::Display>(
         &self,
         digest: Digest,
@@ -137,7 +131,8 @@ async fn write<Error: std::fmt::Display>(
     let mut content = pin!(content);
     let mut transaction = connection.begin().await.map_err(DatabaseError::from)?;
     // What is there need not be written again, but the sender is still told if it sends the wrong thing.
-    let existed = exists(&mut transaction, digest).await.map_err(DatabaseError::from)?;
+    let found = look(&mut transaction, digest).await.map_err(DatabaseError::from)?;
+    let existed = found == Found::Whole;
     let upload = Uuid::new_v4();
     let mut hash = Context::new(&SHA256);
     let mut size: u64 = 0;
@@ -169,20 +164,86 @@ async fn write<Error: std::fmt::Display>(
         return Ok(Stored::Existed);
     }
     insert_chunk(&mut transaction, upload, position, &chunk).await?;
-    let inserted =
-        sqlx::query("INSERT INTO checkstack.plugin_artifacts (digest, size, content) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING")
-            .bind(digest.to_string())
-            .bind(i64::try_from(size).unwrap_or(i64::MAX))
-            .bind(upload)
-            .execute(&mut *transaction)
-            .await
-            .map_err(DatabaseError::from)?;
-    if inserted.rows_affected() == 0 {
+    let recorded = match found {
+        Found::Damaged(old) => replace(&mut transaction, digest, size, upload, old).await,
+        Found::Nothing | Found::Whole => insert(&mut transaction, digest, size, upload).await,
+    };
+    if !recorded.map_err(DatabaseError::from)? {
         // Somebody else was quicker; the transaction takes our chunks with it.
         return Ok(Stored::Existed);
     }
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(Stored::Created)
+}
+
+/// What the store has under a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Whole,
+    /// Something else, with this content.
+    Damaged(Uuid),
+}
+
+async fn look(connection: &mut PgConnection, digest: Digest) -> Result<Found, sqlx::Error> {
+    let mut hash = Context::new(&SHA256);
+    let mut found = None;
+    let mut chunks = chunks(connection, digest);
+    while let Some((content, chunk)) = chunks.try_next().await? {
+        found = Some(content);
+        hash.update(&chunk.unwrap_or_default());
+    }
+    Ok(match found {
+        None => Found::Nothing,
+        Some(_) if digest_of(hash) == digest => Found::Whole,
+        Some(content) => Found::Damaged(content),
+    })
+}
+
+/// The content that it belongs to, and its bytes.
+type Chunk = (Uuid, Option<Vec<u8>>);
+
+/// The content of an artifact and its chunks in order, or one without bytes if all are lost. One
+/// statement, so that all of it is of one moment: others may delete or replace the artifact meanwhile.
+fn chunks(connection: &mut PgConnection, digest: Digest) -> BoxStream<'_, Result<Chunk, sqlx::Error>> {
+    sqlx::query_as(
+        "SELECT content, chunk.bytes
+         FROM checkstack.plugin_artifacts LEFT JOIN checkstack.plugin_artifact_chunks AS chunk USING (content)
+         WHERE digest = $1
+         ORDER BY chunk.position",
+    )
+    .bind(digest.to_string())
+    .fetch(connection)
+}
+
+/// False if there is one already.
+async fn insert(transaction: &mut PgConnection, digest: Digest, size: u64, content: Uuid) -> Result<bool, sqlx::Error> {
+    let inserted =
+        sqlx::query("INSERT INTO checkstack.plugin_artifacts (digest, size, content) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING")
+            .bind(digest.to_string())
+            .bind(i64::try_from(size).unwrap_or(i64::MAX))
+            .bind(content)
+            .execute(transaction)
+            .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+/// Puts `content` in the place of what is damaged. False if somebody else has done so.
+async fn replace(transaction: &mut PgConnection, digest: Digest, size: u64, content: Uuid, damaged: Uuid) -> Result<bool, sqlx::Error> {
+    let updated = sqlx::query("UPDATE checkstack.plugin_artifacts SET content = $3, size = $2 WHERE digest = $1 AND content = $4")
+        .bind(digest.to_string())
+        .bind(i64::try_from(size).unwrap_or(i64::MAX))
+        .bind(content)
+        .bind(damaged)
+        .execute(&mut *transaction)
+        .await?;
+    if updated.rows_affected() == 0 {
+        // Or somebody has deleted it.
+        return insert(transaction, digest, size, content).await;
+    }
+    sqlx::query("DELETE FROM checkstack.plugin_artifact_chunks WHERE content = $1").bind(damaged).execute(transaction).await?;
+    warn!(%digest, "replaced an artifact that was damaged in the database");
+    Ok(true)
 }
 
 async fn exists(connection: &mut PgConnection, digest: Digest) -> Result<bool, sqlx::Error> {

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tracing::info;
 
 use super::provision::Provisioned;
+use super::relay::MAX_ANSWER_BYTES;
 use super::sessions::PluginSessions;
 use super::{DatabaseError, names};
 use crate::plugin::PluginFailure;
@@ -36,9 +37,14 @@ pub(crate) async fn migrate(
     let migrate = async {
         let mut lease = sessions.acquire(&provisioned.login, Duration::from_secs(10)).await.map_err(unexpected)?;
         let connection = lease.connection().map_err(unexpected)?;
-        let applied = run(connection, &provisioned.schema, plugin_id, migrations).await?;
-        lease.give_back();
-        Ok(applied)
+        match run(connection, &provisioned.schema, plugin_id, migrations).await {
+            Ok(applied) => {
+                lease.give_back();
+                Ok(applied)
+            }
+            Err(_) if lease.was_cut() => Err(too_loud()),
+            Err(failure) => Err(failure),
+        }
     };
     let applied = tokio::time::timeout(DEADLINE, migrate).await.map_err(|_| {
         PluginFailure::transient(PluginReason::MigrationFailed, format!("the migrations did not finish within {} s", DEADLINE.as_secs()))
@@ -52,7 +58,7 @@ pub(crate) async fn migrate(
 async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, migrations: &[Migration]) -> Result<usize, PluginFailure> {
     let mut transaction = connection.begin().await.map_err(in_database)?;
     sqlx::raw_sql(LIMITS).execute(&mut *transaction).await.map_err(in_database)?;
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))")
         .bind(format!("checkstack migrations of {plugin_id}"))
         .execute(&mut *transaction)
         .await
@@ -140,7 +146,7 @@ async fn has_history(transaction: &mut PgConnection, table: &str) -> Result<bool
 }
 
 async fn current_transaction(transaction: &mut PgConnection) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_current_xact_id()::text").persistent(false).fetch_one(transaction).await
+    sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text").persistent(false).fetch_one(transaction).await
 }
 
 fn label(migration: &Migration) -> String {
@@ -172,6 +178,14 @@ fn unexpected(error: DatabaseError) -> PluginFailure {
         }
         error => PluginFailure::transient(PluginReason::MigrationFailed, format!("the migrations could not be run: {error}")),
     }
+}
+
+fn too_loud() -> PluginFailure {
+    let mebibytes = MAX_ANSWER_BYTES / 1024 / 1024;
+    PluginFailure::terminal(
+        PluginReason::MigrationFailed,
+        format!("the output of a migration has more than {mebibytes} MiB: leave out what selects data or raises notices"),
+    )
 }
 
 /// Deadlock, serialisation, lock timeout, cancelled: another attempt may succeed.

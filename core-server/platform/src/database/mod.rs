@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod numeric;
 mod ownership;
 pub(crate) mod provision;
+mod relay;
 pub(crate) mod sessions;
 pub(crate) mod sql;
 pub(crate) mod values;

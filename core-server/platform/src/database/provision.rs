@@ -19,8 +19,10 @@ use super::{Database, DatabaseError, credentials, names, ownership};
 use crate::plugin::PluginFailure;
 
 /// Connections of one plugin's role over all replicas.
-const CONNECTION_LIMIT: u32 = 100;
+const CONNECTION_LIMIT: u32 = 40;
 const DEADLINE: Duration = Duration::from_secs(30);
+/// PostgreSQL's own limit for the statements of a purge, within [`DEADLINE`].
+const PURGE_STATEMENTS: Duration = Duration::from_secs(20);
 
 /// Makes and removes schemas and roles.
 #[derive(Clone)]
@@ -42,8 +44,9 @@ impl Provisioner {
     }
 
     /// How the plugin logs in, once it has been provisioned.
-    pub(crate) fn login(&self, plugin_id: &PluginId) -> PluginLogin {
-        self.sessions.login(plugin_id, &names::role(self.database.name(), plugin_id), &self.password(plugin_id))
+    pub(crate) fn login(&self, plugin_id: &PluginId, statement_deadline: Duration) -> PluginLogin {
+        let (role, schema) = (names::role(self.database.name(), plugin_id), names::schema(plugin_id));
+        self.sessions.login(plugin_id, &role, &schema, &self.password(plugin_id), statement_deadline)
     }
 
     /// The schema and the role, made or brought up to date.
@@ -51,7 +54,7 @@ impl Provisioner {
         let role = names::role(self.database.name(), plugin_id);
         let schema = names::schema(plugin_id);
         let password = self.password(plugin_id);
-        let login = self.login(plugin_id);
+        let login = self.login(plugin_id, statement_deadline);
         let database = self.database.name().to_owned();
         let id = plugin_id.to_string();
         let (schema_name, verifier) = (schema.clone(), credentials::verifier(&password, rand::random()));
@@ -62,7 +65,6 @@ impl Provisioner {
                     let mut transaction = connection.begin().await?;
                     lock(&mut transaction, &id, &schema_name, &role).await?;
                     ensure_role(&mut transaction, &role, &verifier).await?;
-                    configure_role(&mut transaction, &role, &schema_name, statement_deadline).await?;
                     ensure_schema(&mut transaction, &schema_name, &role).await?;
                     ensure_connect(&mut transaction, &database, &role).await?;
                     let given_back = ownership::give_back(&mut transaction, &schema_name, &role).await?;
@@ -132,14 +134,13 @@ impl Provisioner {
     /// As the role itself: ends its other sessions and drops what it owns outside of its schema
     /// (large objects), which would keep the role from being dropped.
     async fn drop_owned(&self, plugin_id: &PluginId) -> Result<(), DatabaseError> {
-        let login = self.login(plugin_id);
+        let login = self.login(plugin_id, PURGE_STATEMENTS);
         let drop_owned = async {
             let mut lease = self.sessions.acquire(&login, DEADLINE).await?;
             let connection = lease.connection()?;
             sqlx::raw_sql(
-                "SET statement_timeout = '25s'; SET lock_timeout = '10s'; \
-                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid(); \
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+                 WHERE usename = current_user AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid(); \
                  DROP OWNED BY CURRENT_USER CASCADE",
             )
             .execute(connection)
@@ -190,22 +191,6 @@ async fn alter_role(transaction: &mut PgConnection, role: &str, verifier: &str) 
         format!("ALTER ROLE {} LOGIN NOINHERIT CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier}'", names::quoted(role)),
     )
     .await
-}
-
-/// Defaults of each of its sessions, to which `DISCARD ALL` goes back.
-async fn configure_role(transaction: &mut PgConnection, role: &str, schema: &str, statement_deadline: Duration) -> Result<(), sqlx::Error> {
-    let (role, schema) = (names::quoted(role), names::quoted(schema));
-    // Zero would mean without end.
-    let deadline = statement_deadline.as_millis().max(1);
-    for setting in [
-        format!("search_path = {schema}"),
-        format!("statement_timeout = '{deadline}ms'"),
-        format!("lock_timeout = '{deadline}ms'"),
-        "idle_in_transaction_session_timeout = '60s'".to_owned(),
-    ] {
-        run(transaction, format!("ALTER ROLE {role} SET {setting}")).await?;
-    }
-    Ok(())
 }
 
 /// The core owns the schema: the plugin can neither drop it nor let another role in.

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::DatabaseError;
+use super::relay::{self, Cut};
+use super::{DatabaseError, names};
 
 /// How long an idle connection is kept.
 const KEPT_IDLE: Duration = Duration::from_secs(20);
@@ -54,6 +55,7 @@ pub(crate) struct PluginLogin {
 
 struct Session {
     connection: PgConnection,
+    cut: Cut,
     backend: i32,
     _budget: OwnedSemaphorePermit,
 }
@@ -88,8 +90,18 @@ impl PluginSessions {
         }))
     }
 
-    /// How the plugin's role logs in.
-    pub(crate) fn login(&self, plugin_id: &PluginId, role: &str, password: &DatabasePassword) -> PluginLogin {
+    /// How the plugin's role logs in, and what its sessions begin with and are reset to. That is said
+    /// here and not in the role's own settings, because those a role may change.
+    pub(crate) fn login(
+        &self,
+        plugin_id: &PluginId,
+        role: &str,
+        schema: &str,
+        password: &DatabasePassword,
+        statement_deadline: Duration,
+    ) -> PluginLogin {
+        // Zero would mean without end.
+        let deadline = format!("{}ms", statement_deadline.as_millis().max(1));
         let options = self
             .0
             .options
@@ -97,6 +109,12 @@ impl PluginSessions {
             .username(role)
             .password(password.expose())
             .application_name(&format!("checkstack plugin {plugin_id}"))
+            .options([
+                ("search_path", names::quoted(schema).as_str()),
+                ("statement_timeout", deadline.as_str()),
+                ("lock_timeout", deadline.as_str()),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ])
             // Statements go with the session's state when it is reset.
             .statement_cache_capacity(0);
         PluginLogin { plugin_id: plugin_id.clone(), options }
@@ -166,9 +184,9 @@ impl PluginSessions {
 
     async fn open(&self, login: &PluginLogin) -> Result<Session, DatabaseError> {
         let budget = self.budget().await?;
-        let mut connection = PgConnection::connect_with(&login.options).await?;
-        let backend = sqlx::query_scalar("SELECT pg_backend_pid()").persistent(false).fetch_one(&mut connection).await?;
-        Ok(Session { connection, backend, _budget: budget })
+        let (mut connection, cut) = relay::connect(&login.options, &self.0.tasks).await?;
+        let backend = sqlx::query_scalar("SELECT pg_catalog.pg_backend_pid()").persistent(false).fetch_one(&mut connection).await?;
+        Ok(Session { connection, cut, backend, _budget: budget })
     }
 
     /// The right to open one more connection. Where the budget is used up, the connection that has
@@ -217,8 +235,8 @@ impl PluginSessions {
         self.0.tasks.spawn(async move {
             let terminate = async {
                 let _one_at_a_time = sessions.0.terminator.acquire().await.map_err(|_| closed())?;
-                let mut connection = PgConnection::connect_with(&login.options).await?;
-                sqlx::query("SELECT pg_terminate_backend($1)").bind(backend).persistent(false).execute(&mut connection).await?;
+                let (mut connection, _) = relay::connect(&login.options, &sessions.0.tasks).await?;
+                sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)").bind(backend).persistent(false).execute(&mut connection).await?;
                 connection.close().await?;
                 Ok::<_, DatabaseError>(())
             };
@@ -237,6 +255,11 @@ impl Lease {
     /// The connection.
     pub(crate) fn connection(&mut self) -> Result<&mut PgConnection, DatabaseError> {
         self.session.as_mut().map(|session| &mut session.connection).ok_or_else(closed)
+    }
+
+    /// Whether the connection was cut because an answer was too large.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.cut.was_made())
     }
 
     /// Gives the connection back. No statement may be running on it.

@@ -91,6 +91,7 @@ fn finish<T>(lease: Lease, result: Result<T, Failure>) -> Result<T, SqlError> {
             Err(error)
         }
         Err(Failure::InTheMiddle(error)) => {
+            let error = if lease.was_cut() { too_large() } else { error };
             drop(lease);
             Err(error)
         }
@@ -109,10 +110,7 @@ async fn query(connection: &mut PgConnection, statement: SqlStatement) -> Result
         let (values, bytes) = decode(&row).map_err(Failure::InTheMiddle)?;
         size += bytes;
         if result.rows.len() == MAX_ROWS || size > MAX_RESULT_BYTES {
-            return Err(Failure::InTheMiddle(SqlError::TooLarge(format!(
-                "the result has more than {MAX_ROWS} rows or {} MiB: add a LIMIT",
-                MAX_RESULT_BYTES / 1024 / 1024
-            ))));
+            return Err(Failure::InTheMiddle(too_large()));
         }
         result.rows.push(values);
     }
@@ -158,6 +156,11 @@ fn decode(row: &PgRow) -> Result<(Vec<crate::plugin::SqlValue>, usize), SqlError
         values.push(value);
     }
     Ok((values, size))
+}
+
+fn too_large() -> SqlError {
+    let mebibytes = MAX_RESULT_BYTES / 1024 / 1024;
+    SqlError::TooLarge(format!("the result has more than {MAX_ROWS} rows or {mebibytes} MiB: add a LIMIT, or select less of large values"))
 }
 
 fn failure(error: sqlx::Error) -> Failure {

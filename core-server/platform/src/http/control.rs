@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use bytes::Bytes;
-use checkstack_control_api::report::PluginSetDelivery;
+use checkstack_control_api::report::{PluginSetDelivery, PodReport};
 use checkstack_control_api::{SecretValues, VerifiedRequest, paths, sealed};
 use checkstack_plugin_package::{Digest, PluginId, PluginSet};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -88,8 +88,14 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn report(State(shared): State<Arc<Shared>>) -> Result<Response, ControlFailure> {
-    Ok(json_response(StatusCode::OK, &*core(&shared)?.lifecycle.report()))
+/// Everybody can ask what runs; what plugins and the database say about failures is for the operator.
+/// A token that is not accepted is as good as none, so that the operator learns which keys are.
+async fn report(State(shared): State<Arc<Shared>>, signed: Result<Signed, ControlFailure>) -> Result<Response, ControlFailure> {
+    let core = core(&shared)?;
+    let accepted_keys = core.keys.verifying().await.key_ids().map(str::to_owned).collect();
+    let report = PodReport { accepted_keys, ..(*core.lifecycle.report()).clone() };
+    let is_operator = signed.is_ok_and(|Signed(signed)| signed.check_body(None).is_ok());
+    Ok(json_response(StatusCode::OK, &if is_operator { report } else { report.without_messages() }))
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -165,11 +171,12 @@ async fn purge(
 
 /// The body, if it is the one that was signed.
 async fn signed_body(signed: VerifiedRequest, headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ControlFailure> {
-    let body = body::read(headers, body, limit).await.map_err(|error| match error {
+    let body = body::read(headers, body, limit, None).await.map_err(|error| match error {
         BodyError::TooLarge => {
             ControlFailure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("this call's body may have {limit} bytes"))
         }
         BodyError::TooSlow => ControlFailure::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not arrive in time"),
+        BodyError::NoRoom => ControlFailure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "there is no room for the body").retry_after("1"),
         BodyError::Interrupted => ControlFailure::new(StatusCode::BAD_REQUEST, "interrupted", "the body ended early"),
     })?;
     signed.check_body((!body.is_empty()).then(|| Digest::of(&body)))?;

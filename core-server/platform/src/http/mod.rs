@@ -7,11 +7,14 @@
 mod artifacts;
 mod authentication;
 mod body;
+pub(crate) mod budget;
+mod connections;
 mod control;
 mod failure;
 pub(crate) mod gate;
 mod headers;
 pub(crate) mod listener;
+mod paced;
 mod plugins;
 mod request_log;
 
@@ -34,10 +37,15 @@ use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, OnceReady};
 use crate::metrics::Metrics;
 use crate::readiness::{ReadinessRegistry, ReadyLog};
+use budget::{BodyBudget, RequestLimit};
 use gate::Gate;
 
 /// Largest body of a request to a plugin, if the settings do not say otherwise.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// Requests that are answered at the same time, those to `/.checkstack/` not among them; further
+/// ones are told to come back. Each may have what is free of a body and what a connection reads.
+pub(crate) const MAX_REQUESTS: usize = 2048 - 256;
 
 /// What is behind the surface, from the first moment.
 pub(crate) struct Shared {
@@ -48,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) ready_log: ReadyLog,
     pub(crate) max_body_bytes: usize,
+    pub(crate) bodies: BodyBudget,
+    pub(crate) requests: RequestLimit,
+    /// Why the set that is mounted is not used.
+    pub(crate) set_problem: OnceLock<String>,
     /// Once the core has started.
     pub(crate) core: OnceLock<Core>,
 }
@@ -70,6 +82,15 @@ pub struct Surface {
     control: Router,
 }
 
+impl Shared {
+    /// Whether the pod has a set that it cannot use, and none else: then it does not know which
+    /// plugins there are.
+    pub(crate) fn awaits_a_set(&self) -> bool {
+        let has_none = |core: &Core| core.lifecycle.report().revision == 0;
+        self.set_problem.get().is_some() && self.core.get().is_none_or(has_none)
+    }
+}
+
 impl Surface {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { control: control::router(shared.clone()), shared }
@@ -85,6 +106,10 @@ impl Surface {
         if path.starts_with("/.checkstack/") {
             return self.control.clone().oneshot(request).await.into_response();
         }
+        let _place = match self.shared.requests.enter() {
+            Ok(place) => place,
+            Err(response) => return *response,
+        };
         if let Err(response) = self.shared.gate.pass().await {
             return response;
         }

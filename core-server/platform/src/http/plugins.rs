@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::body::{self, BodyError};
+use super::budget::overloaded;
 use super::request_log::LoggedCause;
 use super::{Shared, headers, json_response, not_found};
 use crate::dispatch::NoRoute;
@@ -16,7 +17,7 @@ use crate::plugin::{CallFailure, Caller, PluginRequest, PluginResponse};
 /// Answers a request whose path begins with `/api/`.
 pub(super) async fn answer(shared: &Shared, request: Request, correlation_id: String) -> Response {
     let mut response = match call(shared, request, correlation_id).await {
-        Ok(response) => from_plugin(response),
+        Ok(response) => from_plugin(shared, response),
         Err(response) => response,
     };
     headers::add_security_headers(response.headers_mut());
@@ -27,9 +28,11 @@ async fn call(shared: &Shared, request: Request, correlation_id: String) -> Resu
     let (mut parts, body) = request.into_parts();
     let (plugin_id, path) = split(parts.uri.path());
     // Before the body is read, and again after it: meanwhile the plugin may have gone.
-    shared.table.check(plugin_id).map_err(|problem| no_route(plugin_id, problem))?;
-    let body = body::read(&parts.headers, body, shared.max_body_bytes).await.map_err(|problem| no_body(&problem, shared.max_body_bytes))?;
-    let call = shared.table.enter(plugin_id).map_err(|problem| no_route(plugin_id, problem))?;
+    shared.table.check(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem))?;
+    let mut share = shared.bodies.share();
+    let body = body::read(&parts.headers, body, shared.max_body_bytes, Some(&mut share)).await;
+    let body = body.map_err(|problem| no_body(&problem, shared.max_body_bytes))?;
+    let call = shared.table.enter(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem))?;
     headers::strip_hop_by_hop(&mut parts.headers);
     let request = PluginRequest {
         path: path.to_owned(),
@@ -39,6 +42,7 @@ async fn call(shared: &Shared, request: Request, correlation_id: String) -> Resu
         body,
         caller: Caller::Anonymous,
         correlation_id,
+        depth: 0,
     };
     call.make(request).await.map_err(|failure| failed(&failure))
 }
@@ -52,9 +56,11 @@ fn split(path: &str) -> (&str, &str) {
     }
 }
 
-fn from_plugin(answer: PluginResponse) -> Response {
+fn from_plugin(shared: &Shared, answer: PluginResponse) -> Response {
     let may_have_body = !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut response = Response::new(Body::from(if may_have_body { answer.body } else { Bytes::new() }));
+    // It counts until the client has taken it.
+    let Ok(body) = shared.bodies.counted(if may_have_body { answer.body } else { Bytes::new() }) else { return overloaded() };
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     headers::strip_hop_by_hop(response.headers_mut());
@@ -63,10 +69,12 @@ fn from_plugin(answer: PluginResponse) -> Response {
     response
 }
 
-fn no_route(plugin_id: &str, problem: NoRoute) -> Response {
+fn no_route(shared: &Shared, plugin_id: &str, problem: NoRoute) -> Response {
     match problem {
-        NoRoute::Unknown => not_found(),
-        NoRoute::NotServing => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{plugin_id}' is not active"), Some("2")),
+        NoRoute::Unknown if !shared.awaits_a_set() => not_found(),
+        NoRoute::Unknown | NoRoute::NotServing => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{plugin_id}' is not active"), Some("2"))
+        }
     }
 }
 
@@ -74,6 +82,7 @@ fn no_body(problem: &BodyError, limit: usize) -> Response {
     match problem {
         BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, &format!("a request's body may have {limit} bytes"), None),
         BodyError::TooSlow => failure(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time", None),
+        BodyError::NoRoom => overloaded(),
         BodyError::Interrupted => failure(StatusCode::BAD_REQUEST, "the request's body ended early", None),
     }
 }
@@ -94,7 +103,7 @@ fn failed(problem: &CallFailure) -> Response {
     response
 }
 
-fn failure(status: StatusCode, message: &str, retry_after: Option<&'static str>) -> Response {
+pub(super) fn failure(status: StatusCode, message: &str, retry_after: Option<&'static str>) -> Response {
     let mut response = json_response(status, &json!({ "error": status.canonical_reason(), "message": message }));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use checkstack_control_api::report::PodReport;
+use checkstack_control_api::report::{PluginReason, PodReport};
 use checkstack_plugin_package::PluginId;
 use tokio::sync::watch;
 
@@ -54,7 +54,8 @@ impl Probe for CriticalPlugin {
         let plugin = report.plugins.iter().find(|plugin| plugin.plugin_id == self.plugin_id);
         Ok(match plugin {
             Some(plugin) => {
-                let message = if plugin.message.is_empty() { None } else { Some(format!("{:?}: {}", plugin.reason, plugin.message)) };
+                // Everybody can read this; what the plugin says is in the report, for the operator.
+                let message = (plugin.reason != PluginReason::Active).then(|| format!("{:?}", plugin.reason));
                 ProbeOutcome { ok: plugin.active.is_some(), message }
             }
             None => ProbeOutcome { ok: false, message: Some("is not running".into()) },

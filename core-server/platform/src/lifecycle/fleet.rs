@@ -21,8 +21,13 @@ pub(crate) struct Fleet {
     pub(super) listed: Vec<PluginId>,
     /// In the order in which they are brought up.
     pub(super) order: Vec<PluginId>,
-    pub(super) slots: BTreeMap<PluginId, Slot>,
+    slots: BTreeMap<PluginId, Slot>,
     activations: u64,
+    /// What the pod has nothing to do with any more, until somebody asks.
+    forgotten: Vec<PluginId>,
+    /// How often a plugin was looked at: what a plan costs.
+    #[cfg(test)]
+    pub(super) looks: std::sync::atomic::AtomicUsize,
 }
 
 /// One plugin.
@@ -123,7 +128,26 @@ impl Fleet {
             order: Vec::new(),
             slots: BTreeMap::new(),
             activations: 0,
+            forgotten: Vec::new(),
+            #[cfg(test)]
+            looks: Default::default(),
         }
+    }
+
+    /// One plugin.
+    pub(super) fn slot(&self, plugin_id: &PluginId) -> Option<&Slot> {
+        self.look();
+        self.slots.get(plugin_id)
+    }
+
+    /// All plugins.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&PluginId, &Slot)> {
+        self.slots.iter().inspect(|_| self.look())
+    }
+
+    fn look(&self) {
+        #[cfg(test)]
+        self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// From now on this is what shall run. What has failed is tried again: a set is a change.
@@ -135,13 +159,14 @@ impl Fleet {
         for slot in self.slots.values_mut() {
             slot.wanted = None;
         }
+        let entries: BTreeMap<&PluginId, &PluginEntry> = set.plugins.iter().map(|entry| (&entry.plugin_id, entry)).collect();
         for entry in &set.plugins {
             let slot = self.slots.entry(entry.plugin_id.clone()).or_default();
             let version = Version { entry: Arc::new(entry.clone()), hash: entry_hash(entry) };
             if slot.failed.as_ref().is_some_and(|failed| failed.hash != version.hash) {
                 slot.failed = None;
             }
-            slot.wanted = Some(Wanted { obstacle: obstacle(entry, set, &ordering), version });
+            slot.wanted = Some(Wanted { obstacle: obstacle(entry, &entries, &ordering), version });
         }
         self.order = ordering.into_all();
         self.retry(now, |_, _| true);
@@ -216,7 +241,7 @@ impl Fleet {
         if let Some(slot) = self.slots.get_mut(plugin_id) {
             slot.attempt = None;
         }
-        self.forget_empty();
+        self.forget_if_empty(plugin_id);
     }
 
     /// What was attempted serves from now on.
@@ -240,12 +265,12 @@ impl Fleet {
         if let Some(slot) = self.slots.get_mut(plugin_id) {
             slot.leaving = None;
         }
-        self.forget_empty();
+        self.forget_if_empty(plugin_id);
     }
 
-    /// Whether the pod has nothing to do with the plugin.
-    pub(crate) fn is_free_of(&self, plugin_id: &PluginId) -> bool {
-        !self.slots.contains_key(plugin_id)
+    /// What the pod has had nothing to do with since the last call.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<PluginId> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Whether nothing is left.
@@ -290,7 +315,19 @@ impl Fleet {
     }
 
     fn forget_empty(&mut self) {
-        self.slots.retain(|_, slot| slot.wanted.is_some() || slot.running.is_some() || slot.leaving.is_some() || slot.attempt.is_some());
+        self.forgotten.extend(self.slots.extract_if(.., |_, slot| slot.is_empty()).map(|(plugin_id, _)| plugin_id));
+    }
+
+    fn forget_if_empty(&mut self, plugin_id: &PluginId) {
+        if self.slots.get(plugin_id).is_some_and(Slot::is_empty) {
+            self.forgotten.extend(self.slots.remove_entry(plugin_id).map(|(plugin_id, _)| plugin_id));
+        }
+    }
+}
+
+impl Slot {
+    fn is_empty(&self) -> bool {
+        self.wanted.is_none() && self.running.is_none() && self.leaving.is_none() && self.attempt.is_none()
     }
 }
 
@@ -307,21 +344,17 @@ fn entry_hash(entry: &PluginEntry) -> Digest {
     checkstack_control_api::entry_hash(entry).unwrap_or(entry.digest)
 }
 
-fn obstacle(entry: &PluginEntry, set: &PluginSet, ordering: &Ordering<PluginId>) -> Option<Obstacle> {
+fn obstacle(entry: &PluginEntry, entries: &BTreeMap<&PluginId, &PluginEntry>, ordering: &Ordering<PluginId>) -> Option<Obstacle> {
     let found = |reason, message| Some(Obstacle { reason, message });
-    let missing: Vec<String> = entry
-        .dependencies
-        .iter()
-        .filter(|(id, _)| set.plugin(id.as_str()).is_none())
-        .map(|(id, range)| format!("'{id}' ({range})"))
-        .collect();
+    let missing: Vec<String> =
+        entry.dependencies.iter().filter(|(id, _)| !entries.contains_key(id)).map(|(id, range)| format!("'{id}' ({range})")).collect();
     if !missing.is_empty() {
         let message =
             format!("needs plugin {}, which this instance does not have: add a CheckstackPlugin for it", missing.join(" and plugin "));
         return found(PluginReason::DependencyMissing, message);
     }
     for (id, range) in &entry.dependencies {
-        if let Some(dependency) = set.plugin(id.as_str())
+        if let Some(dependency) = entries.get(id)
             && !satisfies(&dependency.version, range)
         {
             let message = format!(

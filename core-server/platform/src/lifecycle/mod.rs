@@ -16,6 +16,7 @@ mod reconciler;
 mod report;
 mod secrets;
 mod stages;
+mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -160,6 +161,15 @@ impl Lifecycle {
     pub(crate) fn has(&self, plugin_id: &PluginId) -> bool {
         let in_set = self.sets.borrow().set.plugin(plugin_id.as_str()).is_some();
         in_set || self.report().plugins.iter().any(|plugin| plugin.plugin_id == *plugin_id)
+    }
+
+    /// Waits until the rest of the server knows which plugins the newest set has. False if that takes
+    /// longer.
+    pub(crate) async fn known(&self, deadline: Duration) -> bool {
+        let revision = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let mut reports = self.reports.clone();
+        let known = reports.wait_for(|report| report.revision >= revision);
+        matches!(tokio::time::timeout(deadline, known).await, Ok(Ok(_)))
     }
 
     /// Waits until all that can be done for the newest set has been done. False if that takes longer.

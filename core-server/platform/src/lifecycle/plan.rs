@@ -8,7 +8,7 @@
 //!   what it depends on.
 //! - **Down in reverse order**, dependents first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use checkstack_control_api::report::PluginReason;
@@ -44,76 +44,79 @@ pub(crate) struct Plan {
     pub(crate) look_again: Option<Instant>,
 }
 
-/// Decides. The same state gives the same plan.
+/// Decides. The same state gives the same plan. The work grows with plugins and dependencies, not
+/// with their square.
 pub(crate) fn plan(fleet: &Fleet, now: Instant) -> Plan {
-    Planner { fleet, now, doomed: doomed(fleet), hopeful: hopeful(fleet) }.plan()
+    let planner = Planner { fleet, now, doomed: doomed(fleet), hopeful: hopeful(fleet), loads: false, initialises: false };
+    let awaits = |stage| fleet.all().any(|(_, slot)| planner.is_worth_waiting_for(slot, stage));
+    let (loads, initialises) = (awaits(Stage::Preparing), awaits(Stage::Initialising));
+    Planner { loads, initialises, ..planner }.plan()
 }
 
 /// Plugins that run as wanted, or will without anything having to change.
-pub(super) fn hopeful(fleet: &Fleet) -> BTreeSet<PluginId> {
-    let mut hopeful = BTreeSet::new();
-    // In their order one round is enough, but for what depends on members of a cycle.
-    loop {
-        let more: Vec<&PluginId> = fleet
-            .order
-            .iter()
-            .filter(|id| !hopeful.contains(*id) && fleet.slots.get(*id).is_some_and(|slot| is_hopeful(fleet, slot, &hopeful)))
-            .collect();
-        if more.is_empty() {
-            return hopeful;
-        }
-        hopeful.extend(more.into_iter().cloned());
+pub(super) fn hopeful(fleet: &Fleet) -> BTreeSet<&PluginId> {
+    // How many dependencies of each that do not run yet have not been found hopeful.
+    let mut open: BTreeMap<&PluginId, usize> = BTreeMap::new();
+    let mut dependents: Dependents<'_> = BTreeMap::new();
+    for (id, slot) in fleet.all() {
+        let Some(wanted) = slot.wanted.as_ref().filter(|wanted| slot.failed.is_none() && wanted.obstacle.is_none()) else { continue };
+        let absent = wanted.version.entry.dependencies.iter().filter(|(dependency, range)| !runs(fleet, dependency, range));
+        open.insert(id, absent.map(|(dependency, _)| dependents.entry(dependency).or_default().push(id)).count());
     }
+    let mut hopeful: BTreeSet<&PluginId> = BTreeSet::new();
+    let mut found: Vec<&PluginId> = open.iter().filter(|(_, open)| **open == 0).map(|(id, _)| *id).collect();
+    while let Some(id) = found.pop() {
+        hopeful.insert(id);
+        for dependent in dependents.get(id).into_iter().flatten() {
+            if let Some(open) = open.get_mut(dependent) {
+                *open -= 1;
+                found.extend((*open == 0).then_some(*dependent));
+            }
+        }
+    }
+    hopeful
 }
 
-fn is_hopeful(fleet: &Fleet, slot: &Slot, hopeful: &BTreeSet<PluginId>) -> bool {
-    let Some(wanted) = &slot.wanted else { return false };
-    let mut dependencies = wanted.version.entry.dependencies.iter();
-    slot.failed.is_none() && wanted.obstacle.is_none() && dependencies.all(|(id, range)| runs(fleet, id, range) || hopeful.contains(id))
-}
+/// By dependency.
+type Dependents<'a> = BTreeMap<&'a PluginId, Vec<&'a PluginId>>;
 
 /// Whether a plugin serves in a version inside the range.
 pub(super) fn runs(fleet: &Fleet, plugin_id: &PluginId, range: &str) -> bool {
-    let running = fleet.slots.get(plugin_id).and_then(|slot| slot.running.as_ref());
+    let running = fleet.slot(plugin_id).and_then(|slot| slot.running.as_ref());
     running.is_some_and(|running| satisfies(&running.version.entry.version, range))
 }
 
 /// Whether a plugin is on its way and can be called by those that depend on it.
 fn is_initialised(fleet: &Fleet, plugin_id: &PluginId, range: &str) -> bool {
-    let attempt = fleet.slots.get(plugin_id).and_then(|slot| slot.attempt.as_ref());
+    let attempt = fleet.slot(plugin_id).and_then(|slot| slot.attempt.as_ref());
     attempt.is_some_and(|attempt| {
         !attempt.cancelled && attempt.stage >= Stage::Initialised && satisfies(&attempt.version.entry.version, range)
     })
 }
 
 /// Plugins that run and must not go on.
-fn doomed(fleet: &Fleet) -> BTreeSet<PluginId> {
-    let mut doomed: BTreeSet<PluginId> = fleet
-        .slots
-        .iter()
-        .filter(|(_, slot)| slot.running.is_some() && has_lost_its_place(fleet, slot))
-        .map(|(id, _)| id.clone())
-        .collect();
-    loop {
-        let more: Vec<PluginId> = fleet
-            .slots
-            .iter()
-            .filter(|(id, slot)| {
-                let Some(running) = &slot.running else { return false };
-                !doomed.contains(*id) && running.version.entry.dependencies.keys().any(|dependency| doomed.contains(dependency))
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        if more.is_empty() {
-            return doomed;
+fn doomed(fleet: &Fleet) -> BTreeSet<&PluginId> {
+    let mut dependents: Dependents<'_> = BTreeMap::new();
+    let mut lost: Vec<&PluginId> = Vec::new();
+    for (id, slot) in fleet.all() {
+        let Some(running) = &slot.running else { continue };
+        for dependency in running.version.entry.dependencies.keys() {
+            dependents.entry(dependency).or_default().push(id);
         }
-        doomed.extend(more);
+        lost.extend(has_lost_its_place(fleet, slot).then_some(id));
     }
+    let mut doomed = BTreeSet::new();
+    while let Some(id) = lost.pop() {
+        if doomed.insert(id) {
+            lost.extend(dependents.get(id).into_iter().flatten());
+        }
+    }
+    doomed
 }
 
 fn has_lost_its_place(fleet: &Fleet, slot: &Slot) -> bool {
     let (Some(running), Some(wanted)) = (&slot.running, &slot.wanted) else { return true };
-    let lost = |id: &PluginId| fleet.slots.get(id).is_none_or(|dependency| dependency.wanted.is_none());
+    let lost = |id: &PluginId| fleet.slot(id).is_none_or(|dependency| dependency.wanted.is_none());
     if running.version.entry.dependencies.keys().any(lost) {
         return true;
     }
@@ -126,8 +129,21 @@ fn has_lost_its_place(fleet: &Fleet, slot: &Slot) -> bool {
 struct Planner<'a> {
     fleet: &'a Fleet,
     now: Instant,
-    doomed: BTreeSet<PluginId>,
-    hopeful: BTreeSet<PluginId>,
+    doomed: BTreeSet<&'a PluginId>,
+    hopeful: BTreeSet<&'a PluginId>,
+    /// Some plugin that others wait for is not loaded yet,
+    loads: bool,
+    /// not initialised yet.
+    initialises: bool,
+}
+
+/// Whether of those that come before in the order some that others wait for are
+#[derive(Default)]
+struct Earlier {
+    /// not initialised yet,
+    initialise: bool,
+    /// not active yet.
+    announce: bool,
 }
 
 impl Planner<'_> {
@@ -135,21 +151,24 @@ impl Planner<'_> {
         let mut actions: Vec<Action> = Vec::new();
         actions.extend(self.cancellations());
         actions.extend(self.next_to_take_down().map(Action::TakeDown));
-        for (position, plugin_id) in self.fleet.order.iter().enumerate() {
-            let Some(slot) = self.fleet.slots.get(plugin_id) else { continue };
+        let mut earlier = Earlier::default();
+        for plugin_id in &self.fleet.order {
+            let Some(slot) = self.fleet.slot(plugin_id) else { continue };
             match &slot.attempt {
                 None if self.may_begin(plugin_id, slot) => actions.push(Action::Prepare(plugin_id.clone())),
                 Some(attempt) if !self.is_futile(slot, attempt) => {
-                    actions.extend(self.advance(position, plugin_id, attempt));
+                    actions.extend(self.advance(&earlier, plugin_id, attempt));
                 }
                 _ => {}
             }
+            earlier.initialise |= self.is_worth_waiting_for(slot, Stage::Initialising);
+            earlier.announce |= self.is_worth_waiting_for(slot, Stage::Announced);
         }
         Plan { look_again: self.look_again(), actions }
     }
 
     fn cancellations(&self) -> impl Iterator<Item = Action> + '_ {
-        self.fleet.slots.iter().filter_map(|(id, slot)| {
+        self.fleet.all().filter_map(|(id, slot)| {
             let attempt = slot.attempt.as_ref().filter(|attempt| !attempt.cancelled)?;
             self.is_futile(slot, attempt).then(|| Action::Cancel(id.clone()))
         })
@@ -182,18 +201,18 @@ impl Planner<'_> {
             && dependencies.iter().all(|(id, range)| self.is_within_reach(id, range))
     }
 
-    fn advance(&self, position: usize, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {
+    fn advance(&self, earlier: &Earlier, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {
         let dependencies = &attempt.version.entry.dependencies;
         match attempt.stage {
             Stage::Prepared => {
                 let can_be_called =
                     |(id, range): (&PluginId, &String)| runs(self.fleet, id, range) || is_initialised(self.fleet, id, range);
-                let in_turn = !self.waits_for_any(Stage::Preparing) && !self.waits_for_earlier(position, Stage::Initialising);
+                let in_turn = !self.loads && !earlier.initialise;
                 (in_turn && dependencies.iter().all(can_be_called)).then(|| Action::Initialise(plugin_id.clone()))
             }
             Stage::Initialised => {
                 let serves = |(id, range): (&PluginId, &String)| runs(self.fleet, id, range);
-                let in_turn = !self.waits_for_any(Stage::Initialising) && !self.waits_for_earlier(position, Stage::Announced);
+                let in_turn = !self.initialises && !earlier.announce;
                 (in_turn && dependencies.iter().all(serves)).then(|| Action::Announce(plugin_id.clone()))
             }
             Stage::Announced => Some(Action::Activate(plugin_id.clone())),
@@ -201,16 +220,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether some plugin is not past `stage`, and worth waiting for.
-    fn waits_for_any(&self, stage: Stage) -> bool {
-        self.fleet.slots.values().any(|slot| self.is_worth_waiting_for(slot, stage))
-    }
-
-    /// The same, of those that come before in the order.
-    fn waits_for_earlier(&self, position: usize, stage: Stage) -> bool {
-        self.fleet.order.iter().take(position).filter_map(|id| self.fleet.slots.get(id)).any(|slot| self.is_worth_waiting_for(slot, stage))
-    }
-
+    /// Whether a plugin is not past `stage`, and worth waiting for.
     fn is_worth_waiting_for(&self, slot: &Slot, stage: Stage) -> bool {
         slot.attempt.as_ref().is_some_and(|attempt| {
             attempt.stage <= stage && !attempt.again && !attempt.cancelled && self.now.saturating_duration_since(attempt.since) < PATIENCE
@@ -219,36 +229,37 @@ impl Planner<'_> {
 
     /// The plugin that came up last, of those that must go and that nothing left depends on.
     fn next_to_take_down(&self) -> Option<PluginId> {
-        let one_is_leaving = self
-            .fleet
-            .slots
-            .values()
-            .filter_map(|slot| slot.leaving.as_ref())
-            .any(|leaving| self.now.saturating_duration_since(leaving.since) < PATIENCE);
-        if one_is_leaving {
+        if self.doomed.is_empty() {
+            return None;
+        }
+        let leaving = || self.fleet.all().filter_map(|(_, slot)| slot.leaving.as_ref());
+        if leaving().any(|leaving| self.now.saturating_duration_since(leaving.since) < PATIENCE) {
             return None;
         }
         let mut candidates: Vec<(u64, &PluginId)> =
-            self.doomed.iter().filter_map(|id| Some((self.fleet.slots.get(id)?.running.as_ref()?.activation, id))).collect();
+            self.doomed.iter().filter_map(|id| Some((self.fleet.slot(id)?.running.as_ref()?.activation, *id))).collect();
         candidates.sort_unstable_by(|left, right| right.cmp(left));
-        let free = candidates.iter().find(|(_, id)| !self.has_dependents(id));
+        let needed = self.needed();
+        let free = candidates.iter().find(|(_, id)| !needed.contains(id));
         // Old and new versions together may depend on each other in a circle; then the last goes first.
-        let somebody_leaves = self.fleet.slots.values().any(|slot| slot.leaving.is_some());
+        let somebody_leaves = leaving().next().is_some();
         free.or_else(|| candidates.first().filter(|_| !somebody_leaves)).map(|(_, id)| (*id).clone())
     }
 
-    /// Whether something that runs or is being taken down depends on the plugin.
-    fn has_dependents(&self, plugin_id: &PluginId) -> bool {
-        self.fleet.slots.iter().any(|(id, slot)| {
+    /// What other plugins that run or are being taken down depend on.
+    fn needed(&self) -> BTreeSet<&PluginId> {
+        let dependencies = self.fleet.all().flat_map(|(id, slot)| {
             let running = slot.running.as_ref().map(|running| &running.version);
             let leaving = slot.leaving.as_ref().map(|leaving| &leaving.version);
-            id != plugin_id && running.into_iter().chain(leaving).any(|version| version.entry.dependencies.contains_key(plugin_id))
-        })
+            let versions = running.into_iter().chain(leaving);
+            versions.flat_map(|version| version.entry.dependencies.keys()).filter(move |dependency| *dependency != id)
+        });
+        dependencies.collect()
     }
 
     fn look_again(&self) -> Option<Instant> {
-        let retries = self.fleet.slots.values().filter(|slot| slot.attempt.is_none()).filter_map(|slot| slot.failed.as_ref()?.retry_at);
-        let patience = self.fleet.slots.values().flat_map(|slot| {
+        let retries = self.fleet.all().filter(|(_, slot)| slot.attempt.is_none()).filter_map(|(_, slot)| slot.failed.as_ref()?.retry_at);
+        let patience = self.fleet.all().flat_map(|(_, slot)| {
             let attempt = slot.attempt.as_ref().map(|attempt| attempt.since);
             let leaving = slot.leaving.as_ref().map(|leaving| leaving.since);
             attempt.into_iter().chain(leaving).map(|since| since + PATIENCE)

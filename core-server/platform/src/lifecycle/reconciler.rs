@@ -2,13 +2,11 @@
 //! rest of the server what has become of it. It never waits for a plugin; each stage is a task.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
-use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,6 +21,7 @@ use super::plan::{Action, plan};
 use super::publisher::Publisher;
 use super::secrets::SecretConfig;
 use super::stages::{Loaded, Stages};
+use super::tasks::{all_ended, sleep_until, stage};
 use crate::dispatch::{Endpoint, Route};
 use crate::plugin::PluginFailure;
 use crate::readiness::Probe;
@@ -50,6 +49,10 @@ pub(super) struct Reconciler {
     /// Old versions that are being drained beside the new ones.
     draining: TaskTracker,
     swept: Option<Digest>,
+    /// The table does not show yet what has changed.
+    routes_changed: bool,
+    /// To be taken down as soon as the table no longer leads there.
+    farewells: Vec<Farewell>,
 }
 
 /// An attempt, as far as it is not in the fleet's state.
@@ -66,8 +69,16 @@ struct Serving {
     probes: Vec<(String, Arc<dyn Probe>)>,
 }
 
+/// What has served, or could be called at least.
+enum Farewell {
+    /// There is, or was before, another version of the plugin.
+    Version(PluginId, Arc<Endpoint>),
+    /// It is the plugin as such.
+    Plugin(PluginId, Arc<Endpoint>),
+}
+
 /// How a stage ended.
-enum Event {
+pub(super) enum Event {
     Prepared(Result<Loaded, PluginFailure>),
     Initialised(Result<(), PluginFailure>),
     Announced(Result<(), PluginFailure>),
@@ -87,6 +98,8 @@ impl Reconciler {
             running_stages: JoinSet::new(),
             draining: TaskTracker::new(),
             swept: None,
+            routes_changed: false,
+            farewells: Vec::new(),
         }
     }
 
@@ -97,25 +110,20 @@ impl Reconciler {
             self.publish();
             self.sweep().await;
             tokio::select! {
-                Ok(()) = sets.changed(), if !shutting_down => {
-                    let InForce { set, hash } = sets.borrow_and_update().clone();
-                    info!(revision = set.revision, plugins = set.plugins.len(), "working towards a new plugin set");
-                    self.fleet.adopt(&set, hash, Instant::now());
-                }
-                command = commands.recv(), if !shutting_down => match command {
-                    Some(Command::ShutDown) | None => {
-                        shutting_down = true;
-                        self.fleet.dissolve();
+                Ok(()) = sets.changed(), if !shutting_down => self.adopt(&sets.borrow_and_update().clone()),
+                command = commands.recv(), if !shutting_down => shutting_down = self.obey(command.as_ref()),
+                ended = all_ended(&mut self.running_stages), if !self.running_stages.is_empty() => {
+                    for stage in ended {
+                        match stage {
+                            Ok((plugin_id, event)) => self.take(&plugin_id, event),
+                            Err(error) => warn!(%error, "a stage of a plugin's life was lost"),
+                        }
                     }
-                    Some(command) => self.obey(&command),
-                },
-                Some(ended) = self.running_stages.join_next(), if !self.running_stages.is_empty() => match ended {
-                    Ok((plugin_id, event)) => self.take(&plugin_id, event),
-                    Err(error) => warn!(%error, "a stage of a plugin's life was lost"),
-                },
+                }
                 () = sleep_until(look_again) => {}
             }
         }
+        self.settle_routes();
         self.draining.close();
         if tokio::time::timeout(STRAGGLERS, self.draining.wait()).await.is_err() {
             warn!("some replaced plugins were still busy when the server ended");
@@ -126,6 +134,11 @@ impl Reconciler {
     /// Does what the plan says until it says nothing more; when to look again.
     fn act(&mut self) -> Option<Instant> {
         loop {
+            for plugin_id in self.fleet.take_forgotten() {
+                self.publisher.forget(&plugin_id, &self.stages.metrics);
+            }
+            // Before the next stages begin: what they do may be a call.
+            self.settle_routes();
             let plan = plan(&self.fleet, Instant::now());
             if plan.actions.is_empty() {
                 return plan.look_again;
@@ -154,16 +167,35 @@ impl Reconciler {
         }
     }
 
-    fn obey(&mut self, command: &Command) {
+    fn adopt(&mut self, InForce { set, hash }: &InForce) {
+        info!(revision = set.revision, plugins = set.plugins.len(), "working towards a new plugin set");
+        for entry in &set.plugins {
+            let unknown = entry.unknown_fields();
+            if !unknown.is_empty() {
+                let fields = unknown.join(", ");
+                warn!(plugin = %entry.plugin_id, fields, "the plugin set is of a newer release; these fields have no effect in this one");
+            }
+        }
+        self.fleet.adopt(set, *hash, Instant::now());
+        self.routes_changed = true;
+    }
+
+    /// Whether this was the last command.
+    fn obey(&mut self, command: Option<&Command>) -> bool {
         let now = Instant::now();
         match command {
-            Command::RetryAll => self.fleet.retry(now, |_, _| true),
-            Command::SecretsArrived => self.fleet.retry(now, |_, reason| reason == PluginReason::SecretConfigMissing),
-            Command::ArtifactStored(digest) => {
+            Some(Command::RetryAll) => self.fleet.retry(now, |_, _| true),
+            Some(Command::SecretsArrived) => self.fleet.retry(now, |_, reason| reason == PluginReason::SecretConfigMissing),
+            Some(Command::ArtifactStored(digest)) => {
                 self.fleet.retry(now, |entry, reason| entry.digest == *digest && reason == PluginReason::ArtifactMissing);
             }
-            Command::ShutDown => {}
+            Some(Command::ShutDown) | None => {
+                self.fleet.dissolve();
+                self.routes_changed = true;
+                return true;
+            }
         }
+        false
     }
 
     fn prepare(&mut self, plugin_id: PluginId, now: Instant) {
@@ -208,14 +240,10 @@ impl Reconciler {
             self.publisher.readiness().register(name, probe.clone());
         }
         self.serving.insert(plugin_id.clone(), Serving { endpoint, probes });
-        // The table first: the old version refuses calls as soon as it drains.
-        self.publish_routes();
+        self.routes_changed = true;
         self.stages.metrics.activation(&plugin_id, true);
         info!(plugin = %plugin_id, version = %entry.version, digest = %entry.digest, took_ms = begun.elapsed().as_millis(), "plugin is active");
-        if let Some(replaced) = replaced {
-            let stages = self.stages.clone();
-            self.draining.spawn(async move { stages.take_down(&plugin_id, &replaced.endpoint).await });
-        }
+        self.farewells.extend(replaced.map(|replaced| Farewell::Version(plugin_id, replaced.endpoint)));
     }
 
     /// Ends an attempt: at once where nothing of it runs, else as soon as its stage has noticed.
@@ -241,38 +269,32 @@ impl Reconciler {
             return;
         };
         self.remove_probes(&serving);
-        self.publish_routes();
+        self.routes_changed = true;
         info!(plugin = %plugin_id, "plugin is being taken down");
-        let stages = self.stages.clone();
-        self.running_stages.spawn(async move {
-            stages.take_down(&plugin_id, &serving.endpoint).await;
-            stages.sessions.close_idle_of(&plugin_id);
-            (plugin_id, Event::TakenDown)
-        });
+        self.farewells.push(Farewell::Plugin(plugin_id, serving.endpoint));
     }
 
     /// Forgets an attempt. What has been initialised is told.
     fn discard(&mut self, plugin_id: &PluginId, was_initialised: bool) {
         let Some(in_progress) = self.attempts.remove(plugin_id) else { return };
-        self.publish_routes();
-        if let (true, Some(loaded)) = (was_initialised, in_progress.loaded) {
-            let (stages, plugin_id) = (self.stages.clone(), plugin_id.clone());
-            match in_progress.endpoint {
-                // Others may have called it already.
-                Some(endpoint) => self.draining.spawn(async move { stages.take_down(&plugin_id, &endpoint).await }),
-                None => self.draining.spawn(async move { stages.shut_down(&plugin_id, loaded.plugin.as_ref()).await }),
-            };
+        match (in_progress.endpoint, in_progress.loaded) {
+            // Others may have called it already.
+            (Some(endpoint), _) => {
+                self.routes_changed = true;
+                self.farewells.push(Farewell::Version(plugin_id.clone(), endpoint));
+            }
+            (None, Some(loaded)) if was_initialised => {
+                let (stages, plugin_id) = (self.stages.clone(), plugin_id.clone());
+                self.draining.spawn(async move { stages.shut_down(&plugin_id, loaded.plugin.as_ref()).await });
+            }
+            _ => {}
         }
     }
 
     fn take(&mut self, plugin_id: &PluginId, event: Event) {
         let now = Instant::now();
         if matches!(event, Event::TakenDown) {
-            self.fleet.left(plugin_id);
-            if self.fleet.is_free_of(plugin_id) {
-                self.stages.metrics.forget(plugin_id);
-            }
-            return;
+            return self.fleet.left(plugin_id);
         }
         if self.fleet.is_cancelled(plugin_id) || matches!(event, Event::Cancelled) {
             self.discard(plugin_id, matches!(event, Event::Initialised(Ok(())) | Event::Announced(_)) || self.has_endpoint(plugin_id));
@@ -288,7 +310,7 @@ impl Reconciler {
             Event::Initialised(Ok(())) => {
                 in_progress.endpoint = in_progress.loaded.as_ref().map(|loaded| self.stages.endpoint(&in_progress.entry, loaded));
                 self.fleet.reach(plugin_id, Stage::Initialised, now);
-                self.publish_routes();
+                self.routes_changed = true;
             }
             Event::Announced(Ok(())) => self.fleet.reach(plugin_id, Stage::Announced, now),
             Event::Prepared(Err(failure)) | Event::Initialised(Err(failure)) | Event::Announced(Err(failure)) => {
@@ -319,15 +341,33 @@ impl Reconciler {
         }
     }
 
-    fn publish_routes(&self) {
-        let starting = |id: &PluginId| self.attempts.get(id).and_then(|in_progress| in_progress.endpoint.clone());
-        let wanted = self.fleet.wanted().map(|id| (id.clone(), Route::NotServing(starting(id))));
-        let serving = self.serving.iter().map(|(id, serving)| (id.clone(), Route::Serving(serving.endpoint.clone())));
-        self.stages.table.replace(wanted.chain(serving).collect());
+    /// Brings the table up to date, then takes down what it no longer leads to: it refuses calls as
+    /// soon as it drains.
+    fn settle_routes(&mut self) {
+        if std::mem::take(&mut self.routes_changed) {
+            let starting = |id: &PluginId| self.attempts.get(id).and_then(|in_progress| in_progress.endpoint.clone());
+            let wanted = self.fleet.wanted().map(|id| (id.clone(), Route::NotServing(starting(id))));
+            let serving = self.serving.iter().map(|(id, serving)| (id.clone(), Route::Serving(serving.endpoint.clone())));
+            self.stages.table.replace(wanted.chain(serving).collect());
+        }
+        for farewell in std::mem::take(&mut self.farewells) {
+            let stages = self.stages.clone();
+            match farewell {
+                Farewell::Version(plugin_id, endpoint) => {
+                    self.draining.spawn(async move { stages.take_down(&plugin_id, &endpoint).await });
+                }
+                Farewell::Plugin(plugin_id, endpoint) => {
+                    self.running_stages.spawn(async move {
+                        stages.take_down(&plugin_id, &endpoint).await;
+                        stages.sessions.close_idle_of(&plugin_id);
+                        (plugin_id, Event::TakenDown)
+                    });
+                }
+            }
+        }
     }
 
     fn publish(&mut self) {
-        self.publish_routes();
         self.publisher.publish(&self.fleet, &self.stages.metrics);
     }
 
@@ -340,30 +380,5 @@ impl Reconciler {
             self.swept = Some(report.set_hash);
             self.stages.keep_only(self.fleet.artifacts().collect()).await;
         }
-    }
-}
-
-/// Runs a stage until it ends or is cancelled. A panic of the platform itself becomes a failure of
-/// this plugin, so that the others go on.
-async fn stage(
-    plugin_id: PluginId,
-    cancel: CancellationToken,
-    work: impl Future<Output = Event>,
-    failed: impl FnOnce(Result<Loaded, PluginFailure>) -> Event,
-) -> (PluginId, Event) {
-    let event = tokio::select! {
-        biased;
-        () = cancel.cancelled() => Event::Cancelled,
-        event = AssertUnwindSafe(work).catch_unwind() => event.unwrap_or_else(|_| {
-            failed(Err(PluginFailure::transient(PluginReason::Internal, "the server panicked while it brought the plugin up")))
-        }),
-    };
-    (plugin_id, event)
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

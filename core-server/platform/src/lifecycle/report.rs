@@ -9,14 +9,10 @@ use super::plan::{hopeful, runs};
 /// The report of the pod `pod`.
 pub(crate) fn report(fleet: &Fleet, pod: &str, server_version: &str) -> PodReport {
     let hopeful = hopeful(fleet);
-    let is_listed = |id: &&PluginId| fleet.listed.contains(id);
-    let unlisted = fleet.slots.keys().filter(|id| !is_listed(id));
-    let plugins: Vec<PluginReport> = fleet
-        .listed
-        .iter()
-        .chain(unlisted)
-        .filter_map(|id| Some(plugin(fleet, id, fleet.slots.get(id)?, |dependency| hopeful.contains(dependency))))
-        .collect();
+    let listed = fleet.listed.iter().filter_map(|id| Some((id, fleet.slot(id)?)));
+    let unlisted = fleet.all().filter(|(_, slot)| slot.wanted.is_none());
+    let plugins: Vec<PluginReport> =
+        listed.chain(unlisted).map(|(id, slot)| plugin(fleet, id, slot, |dependency| hopeful.contains(dependency))).collect();
     PodReport {
         pod: pod.to_owned(),
         server_version: server_version.to_owned(),
@@ -24,6 +20,8 @@ pub(crate) fn report(fleet: &Fleet, pod: &str, server_version: &str) -> PodRepor
         set_hash: fleet.set_hash,
         settled: plugins.iter().all(|plugin| !matches!(plugin.state, PluginState::Loading | PluginState::Draining)),
         plugins,
+        // Not the lifecycle's to know.
+        accepted_keys: Vec::new(),
     }
 }
 

@@ -92,6 +92,7 @@ mod tests {
             config: json!({ "url": "https://acme.io", "password": "" }).as_object().unwrap().clone(),
             secret_config_hash,
             grants: Grants::default(),
+            unknown: Map::new(),
         }
     }
 

@@ -19,14 +19,10 @@ use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers};
 use crate::metrics::Metrics;
-use crate::plugin::{MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
+use crate::plugin::{ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
 
 /// Loading, compilation included where it was not done before.
 const LOAD: Duration = Duration::from_secs(120);
-/// `init` may take this many times the deadline of an ordinary call,
-const INIT_FACTOR: u32 = 10;
-/// but never less than this may be too little for it.
-const INIT_AT_LEAST: Duration = Duration::from_secs(10);
 /// A plugin watches its own deadlines; this much later it is given up from outside.
 const GRACE: Duration = Duration::from_millis(500);
 /// Calls under way when a plugin is taken down.
@@ -113,14 +109,14 @@ impl Stages {
         let plugin_id = entry.plugin_id.clone();
         let has_database = entry.grants.database;
         let sql = has_database.then(|| {
-            let login = self.provisioner.login(&plugin_id);
+            let login = self.provisioner.login(&plugin_id, call_deadline(entry));
             Arc::new(PluginSql::new(self.sessions.clone(), login, call_deadline(entry))) as _
         });
         let key_value = has_database.then(|| Arc::new(PluginKeyValue::new(self.database.clone(), plugin_id.clone())) as _);
         PluginServices {
             plugin_id,
             config: Arc::new(config),
-            grants: Arc::new(entry.grants.clone()),
+            grants: Arc::new(entry.grants.understood()),
             dependencies: Arc::new(BTreeMap::clone(&entry.dependencies)),
             key_value,
             sql,
@@ -134,7 +130,7 @@ fn call_deadline(entry: &PluginEntry) -> Duration {
 }
 
 fn init_deadline(entry: &PluginEntry) -> Duration {
-    call_deadline(entry).saturating_mul(INIT_FACTOR).max(INIT_AT_LEAST) + GRACE
+    call_deadline(entry).saturating_mul(ACTIVATION_FACTOR).max(ACTIVATION_AT_LEAST) + GRACE
 }
 
 /// Runs something of a plugin's so that neither silence nor a panic gets any further.

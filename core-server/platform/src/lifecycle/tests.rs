@@ -1,5 +1,7 @@
 //! The planner, by simulation: a clock that jumps, plugins that behave as told.
 
+mod scale;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -229,6 +231,7 @@ fn entry(plugin: &str, dependencies: &[&str]) -> PluginEntry {
         config: serde_json::Map::new(),
         secret_config_hash: None,
         grants: Grants::default(),
+        unknown: serde_json::Map::new(),
     }
 }
 

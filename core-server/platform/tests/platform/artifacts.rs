@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use crate::instance::{Instance, NAME, Reported as _, refusal, set};
 use crate::packages::{Package, package, package_of_another_world};
+use crate::postgres::execute;
 
 /// Not a package, but bytes enough for several chunks.
 fn megabytes(count: usize, seed: u8) -> Package {
@@ -162,6 +163,96 @@ async fn an_artifact_that_cannot_be_run_says_why() {
         assert!(plugin.message.contains(says), "{}", plugin.message);
     }
     assert_eq!(pod.ready().await.0, 200);
+}
+
+/// What faults of the database's storage leave behind.
+const DAMAGES: [&str; 3] = [
+    "UPDATE checkstack.plugin_artifact_chunks SET bytes = overlay(bytes placing '\\x00'::bytea from 20)",
+    "UPDATE checkstack.plugin_artifact_chunks SET bytes = ''",
+    "DELETE FROM checkstack.plugin_artifact_chunks",
+];
+
+#[tokio::test]
+async fn a_damaged_artifact_is_replaced_by_the_next_upload() {
+    let instance = Instance::new().await;
+    let pod = instance.pod("pod").await;
+    for (revision, damage) in (1..).zip(DAMAGES) {
+        let package = package(&format!("uptime@1.0.{revision}"), &[]);
+        pod.upload(&package).await;
+        execute(&mut instance.database.admin().await, damage).await;
+        pod.deliver(&set(revision, &[&package])).await;
+        let report = pod.settled(revision).await;
+        assert_eq!(report.plugin("uptime").reason, PluginReason::ArtifactCorrupt, "{damage}");
+
+        // As the operator does.
+        assert_eq!(pod.upload(&package).await.status(), 201, "{damage}");
+        assert!(pod.signed(Method::POST, paths::RECONCILE, vec![]).send().await.unwrap().status().is_success());
+        pod.wait_for(|report| report.is_active("uptime")).await;
+        assert_eq!(pod.upload(&package).await.status(), 200, "it is whole now");
+        let chunks = "SELECT count(*) || ' in ' || count(DISTINCT content) FROM checkstack.plugin_artifact_chunks";
+        assert_eq!(instance.database.value::<String>(chunks).await, "1 in 1", "nothing is left of the damaged one");
+        execute(&mut instance.database.admin().await, "DELETE FROM checkstack.plugin_artifacts").await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_artifact_is_replaced_once_and_only_by_what_it_should_be() {
+    let instance = Instance::new().await;
+    let (one, other) = (instance.pod("one").await, instance.pod("other").await);
+    let artifact = megabytes(3, 6);
+    one.upload(&artifact).await;
+    execute(&mut instance.database.admin().await, DAMAGES[0]).await;
+    let mut wrong = megabytes(3, 7);
+    wrong.entry.digest = artifact.entry.digest;
+    let path = paths::artifact(&artifact.entry.digest);
+    let token = token::sign(&instance.signing, NAME, "PUT", &path, Some(&artifact.entry.digest), SystemTime::now()).unwrap();
+    let refused = one.client.put(format!("{}{path}", one.address)).bearer_auth(token).body(wrong.bytes).send().await.unwrap();
+    assert_eq!(refusal(refused).await, (422, "digest_mismatch".into()));
+    let (first, second) = tokio::join!(one.upload(&artifact), other.upload(&artifact));
+    assert!(first.status().is_success() && second.status().is_success());
+    let whole = "SELECT count(*) || ' of ' || sum(length(bytes)) FROM checkstack.plugin_artifact_chunks";
+    assert_eq!(instance.database.value::<String>(whole).await, format!("4 of {}", artifact.bytes.len()));
+    assert_eq!(other.upload(&artifact).await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_deleted_while_it_is_read_is_missing_and_not_corrupt() {
+    let instance = Instance::new().await;
+    let pod = instance.pod("pod").await;
+    let package = package("uptime", &[]);
+    pod.upload(&package).await;
+    // The reader comes after the deletion began, and goes on when it is committed.
+    let mut admin = instance.database.admin().await;
+    execute(&mut admin, "BEGIN").await;
+    execute(&mut admin, "DELETE FROM checkstack.plugin_artifacts").await;
+    execute(&mut admin, "LOCK TABLE checkstack.plugin_artifact_chunks IN ACCESS EXCLUSIVE MODE").await;
+    pod.deliver(&set(1, &[&package])).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while instance.database.value::<i64>(waiting).await == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody reads it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    execute(&mut admin, "COMMIT").await;
+    let report = pod.wait_for(|report| report.plugin("uptime").state == PluginState::Failed).await;
+    assert_eq!(report.plugin("uptime").reason, PluginReason::ArtifactMissing, "{}", report.plugin("uptime").message);
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_half_done_is_deleted_by_the_next() {
+    let instance = Instance::new().await;
+    let artifacts = instance.settings("pod").state_directory.join("artifacts");
+    let left_behind = [".unpacking-a1b2c3", ".deleting-d4e5f6"].map(|name| artifacts.join(name));
+    for directory in &left_behind {
+        std::fs::create_dir_all(directory.join("migrations")).unwrap();
+    }
+    let (old, new) = (package("uptime@1.0.0", &[]), package("uptime@1.0.1", &[]));
+    let pod = instance.pod("pod").await;
+    pod.run(1, &[&old]).await;
+    assert!(left_behind.iter().all(|directory| !directory.exists()));
+    // And back again: what a rollback does.
+    pod.run(2, &[&new]).await;
+    assert!(pod.run(3, &[&old]).await.is_active("uptime"));
 }
 
 #[tokio::test]

@@ -69,6 +69,26 @@ async fn a_request_that_comes_while_plugins_come_up_is_told_to_come_back() {
     assert_eq!(pod.get("/api/slow/").await.status(), 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_that_have_waited_are_not_told_that_there_are_no_plugins() {
+    let instance = Instance::new().await;
+    let uptime = package("uptime", &[]);
+    instance.pod("first").await.upload(&uptime).await;
+    instance.scripts.set("uptime", Script { init: Step::Takes(Duration::from_secs(1)), ..Script::default() });
+    // Many that need what is not there: taking the set over takes a while.
+    let lonely: Vec<_> = (0..500).map(|number| package(&format!("lonely-{number}"), &["nobody"])).collect();
+    let packages: Vec<_> = lonely.iter().chain([&uptime]).collect();
+    instance.mount(&set(1, &packages));
+    let pod = instance.new_pod("pod").await;
+    let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(pod.client.get(format!("{}/api/uptime/", pod.address)).send())).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    pod.platform.start(instance.loader()).await.unwrap();
+    for request in waiting {
+        assert_eq!(request.await.unwrap().unwrap().status(), 503);
+    }
+    assert_eq!(pod.get("/api/uptime/").await.status(), 200);
+}
+
 #[tokio::test]
 async fn a_mounted_set_that_the_operator_has_not_signed_is_not_run() {
     let instance = Instance::new().await;
@@ -84,9 +104,11 @@ async fn a_mounted_set_that_the_operator_has_not_signed_is_not_run() {
     assert_eq!(status, 503);
     let check = ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == "core.plugin-set").unwrap();
     assert!(check["message"].as_str().unwrap().contains("changed after it was signed"), "{check}");
+    assert_eq!(pod.get("/api/uptime/").await.status(), 503, "it is not known that there is no such plugin");
     // The operator's own word counts.
     pod.deliver(&set(1, &[&package])).await;
     assert!(pod.settled(1).await.is_active("uptime"));
+    assert_eq!(pod.get("/api/nobody/").await.status(), 404);
     assert_eq!(pod.ready().await.0, 200);
 }
 

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use checkstack_control_api::report::{PluginSetDelivery, PluginState};
+use checkstack_control_api::report::{PluginSetDelivery, PluginState, PodReport};
 use checkstack_control_api::sealed::secret_config_hash;
-use checkstack_control_api::{SealingKey, SecretValues, SigningKey, paths, sealed, token};
+use checkstack_control_api::{SealingKey, SecretValues, SigningKey, VerifyingKeys, paths, sealed, token};
 use checkstack_plugin_package::Digest;
 use reqwest::{Method, Response};
 use serde_json::{Map, Value, json};
 
 use crate::instance::{Instance, NAME, Pod, Reported as _, refusal, set, set_of};
 use crate::packages::package;
+use crate::scripted::{Script, Step};
 
 /// Everything about a call that can be wrong.
 struct Call<'a> {
@@ -71,16 +72,69 @@ async fn every_call_that_is_not_exactly_the_signed_one_is_refused_with_its_own_r
 }
 
 #[tokio::test]
-async fn a_key_that_was_exchanged_is_known_without_a_restart() {
+async fn keys_are_exchanged_without_a_restart_and_the_report_says_when() {
     let instance = Instance::new().await;
     let pod = instance.pod("pod").await;
-    let new = SigningKey::generate().unwrap();
-    instance.write("keys/jwks.json", new.verifying_keys().with(instance.signing.verifying_keys()).to_json().unwrap().as_bytes());
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let token = token::sign(&new, NAME, "POST", paths::RECONCILE, None, SystemTime::now()).unwrap();
-    let call = pod.client.post(format!("{}{}", pod.address, paths::RECONCILE)).bearer_auth(token);
-    assert_eq!(call.send().await.unwrap().status(), 202);
-    assert_eq!(pod.signed(Method::POST, paths::RECONCILE, vec![]).send().await.unwrap().status(), 202, "the old one still counts");
+    let (old, new) = (&instance.signing, SigningKey::generate().unwrap());
+    let call = async |key: &SigningKey| {
+        let token = token::sign(key, NAME, "POST", paths::RECONCILE, None, SystemTime::now()).unwrap();
+        let call = pod.client.post(format!("{}{}", pod.address, paths::RECONCILE)).bearer_auth(token);
+        call.send().await.unwrap().status().as_u16()
+    };
+    let exchange = async |keys: VerifyingKeys| {
+        instance.write("keys/jwks.json", keys.to_json().unwrap().as_bytes());
+        pod.wait_for(|report| report.accepted_keys.iter().map(String::as_str).eq(keys.key_ids())).await;
+    };
+    assert_eq!(pod.report().await.accepted_keys, [old.key_id()]);
+    assert_eq!((call(old).await, call(&new).await), (202, 401));
+    exchange(old.verifying_keys().with(new.verifying_keys())).await;
+    assert_eq!((call(old).await, call(&new).await), (202, 202));
+    exchange(new.verifying_keys()).await;
+    assert_eq!((call(old).await, call(&new).await), (401, 202));
+}
+
+#[tokio::test]
+async fn what_plugins_say_about_their_failures_is_for_the_operator() {
+    let instance = Instance::new().await;
+    instance.scripts.set("uptime", Script { init: Step::fails("cannot reach 10.1.2.3 as admin"), ..Script::default() });
+    let pod = instance.pod("pod").await;
+    let whole = pod.run(1, &[&package("uptime", &[])]).await;
+    assert_eq!(whole.plugin("uptime").message, "cannot reach 10.1.2.3 as admin");
+    let url = format!("{}{}", pod.address, paths::PLUGINS);
+    let stranger = token::sign(&SigningKey::generate().unwrap(), NAME, "GET", paths::PLUGINS, None, SystemTime::now()).unwrap();
+    let elsewhere = token::sign(&instance.signing, NAME, "GET", paths::METRICS, None, SystemTime::now()).unwrap();
+    for request in [pod.client.get(&url), pod.client.get(&url).bearer_auth(stranger), pod.client.get(&url).bearer_auth(elsewhere)] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let report: PodReport = response.json().await.unwrap();
+        assert_eq!(report, whole.clone().without_messages());
+        assert_eq!((report.plugin("uptime").state, report.plugin("uptime").message.as_str()), (PluginState::Failed, ""));
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_a_newer_operator_is_run_as_far_as_it_is_understood() {
+    let instance = Instance::new().await;
+    let pod = instance.pod("pod").await;
+    let (mut plain, mut careful) = (package("plain", &[]), package("careful", &[]));
+    for package in [&mut plain, &mut careful] {
+        package.entry.grants.http.allow = vec!["https://acme.io".into()];
+        package.entry.unknown.insert("replicas".into(), json!(2));
+        package.entry.grants.unknown.insert("streams".into(), json!(["acme.io:22"]));
+    }
+    careful.entry.grants.http.unknown.insert("methods".into(), json!(["GET"]));
+    let set = set(1, &[&plain, &careful]);
+    pod.upload(&plain).await;
+    pod.upload(&careful).await;
+    let secrets = Some(instance.seal(&set, &SecretValues::default()));
+    assert_eq!(pod.deliver_with(&set, secrets).await.status(), 202);
+    let report = pod.settled(1).await;
+    assert!(report.is_active("plain") && report.is_active("careful"), "{report:#?}");
+    assert_eq!(report.set_hash, set.hash().unwrap(), "what the operator waits for");
+    assert_eq!(instance.scripts.services("plain").grants.http.allow, ["https://acme.io"]);
+    assert!(instance.scripts.services("careful").grants.http.allow.is_empty(), "what is understood in part is not given");
+    instance.mount(&set);
+    assert_eq!(instance.pod("later").await.report().await.set_hash, report.set_hash, "its signature is good");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ impl Pod {
     }
 
     pub(crate) async fn report(&self) -> PodReport {
-        self.get(paths::PLUGINS).await.json().await.unwrap()
+        self.signed(Method::GET, paths::PLUGINS, vec![]).send().await.unwrap().json().await.unwrap()
     }
 
     pub(crate) async fn settled(&self, revision: u64) -> PodReport {

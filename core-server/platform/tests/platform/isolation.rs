@@ -144,6 +144,42 @@ async fn a_statement_that_never_ends_is_ended_even_if_it_switches_its_limit_off(
 }
 
 #[tokio::test]
+async fn a_plugin_cannot_change_what_its_sessions_begin_with() {
+    let instance = Instance::new().await;
+    let (_pod, one, _) = two_plugins(&instance).await;
+    for text in [
+        "CREATE FUNCTION plugin_one.pg_terminate_backend(int) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "CREATE FUNCTION plugin_one.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER ROLE CURRENT_USER SET search_path = plugin_one, pg_catalog",
+        "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
+        "ALTER ROLE CURRENT_USER SET lock_timeout = 0",
+    ] {
+        one.execute(statement(text)).await.unwrap();
+    }
+    let role: String = instance.database.value("SELECT role_name FROM checkstack.plugin_databases WHERE plugin_id = 'one'").await;
+    // Sessions that know the new defaults: those that begin now.
+    instance
+        .database
+        .value::<i64>(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'"))
+        .await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let settings = "SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('lock_timeout')";
+    let expected = [[r#""plugin_one""#, "2s", "2s"].map(|text| SqlValue::Text(text.into())).to_vec()];
+    for _ in 0..2 {
+        assert_eq!(one.query(statement(settings)).await.unwrap().rows, expected);
+    }
+    let endless = vec![statement("SET LOCAL statement_timeout = 0"), statement("SELECT pg_sleep(61)")];
+    assert!(one.transact(endless).await.is_err());
+    let running =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(61)%' AND state = 'active' AND pid <> pg_backend_pid()";
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while instance.database.value::<i64>(running).await > 0 {
+        assert!(Instant::now() < deadline, "the statement still runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn connections_are_bounded_shared_and_given_back() {
     let instance = Instance::new().await;
     let mut settings = instance.settings("pod");

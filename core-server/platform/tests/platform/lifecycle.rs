@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use checkstack_control_api::paths;
 use checkstack_control_api::report::{PluginReason, PluginState};
 use checkstack_platform::plugin::{PluginFailure, ProbeDescription};
+use checkstack_plugin_package::PluginId;
+use checkstack_plugin_package::plugin_id::InvalidPluginId;
 use reqwest::Method;
 use serde_json::json;
 
@@ -98,6 +100,33 @@ async fn a_plugin_that_is_removed_is_not_found_and_what_needs_it_stops_serving()
 }
 
 #[tokio::test]
+async fn a_plugin_that_never_came_up_leaves_no_metrics_when_it_is_removed() {
+    let instance = Instance::new().await;
+    instance.scripts.set("failing", Script { init: Step::fails("no"), ..Script::default() });
+    instance.scripts.set("hanging", Script { init: Step::Hangs, ..Script::default() });
+    let pod = instance.pod("pod").await;
+    let packages = [package("failing", &[]), package("blocked", &["failing"]), package("lonely", &["nobody"]), package("hanging", &[])];
+    let metrics = async || pod.get(paths::METRICS).await.text().await.unwrap();
+    for package in &packages {
+        pod.upload(package).await;
+    }
+    pod.deliver(&set(1, &packages.iter().collect::<Vec<_>>())).await;
+    pod.wait_for(|report| !report.plugins.is_empty() && report.plugin("failing").state == PluginState::Failed).await;
+    let before = metrics().await;
+    for (plugin, state) in [("failing", "Failed"), ("blocked", "Blocked"), ("lonely", "Blocked"), ("hanging", "Loading")] {
+        let line = format!(r#"checkstack_plugin_state{{plugin="{plugin}",state="{state}"}} 1"#);
+        assert!(before.contains(&line), "{line}: {before}");
+    }
+    pod.run(2, &[]).await;
+    let after = metrics().await;
+    assert!(!after.contains(r#"plugin=""#), "{after}");
+    // The same again: what was forgotten is shown as before.
+    instance.scripts.set("failing", Script::default());
+    pod.run(3, &[&packages[0]]).await;
+    assert!(metrics().await.contains(r#"checkstack_plugin_state{plugin="failing",state="Active"} 1"#));
+}
+
+#[tokio::test]
 async fn what_is_initialised_can_be_called_by_plugins_before_it_can_be_by_others() {
     let instance = Instance::new().await;
     instance.scripts.set("base", Script { ready: Step::Takes(Duration::from_millis(500)), ..Script::default() });
@@ -175,7 +204,7 @@ async fn a_critical_plugin_that_never_came_up_holds_back_new_pods_and_not_old_on
     let (status, ready) = new.ready().await;
     assert_eq!(status, 503);
     let check = ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == "plugins.vital").unwrap();
-    assert_eq!((&check["critical"], &check["ok"], check["message"].as_str()), (&json!(true), &json!(false), Some("InitFailed: no")));
+    assert_eq!((&check["critical"], &check["ok"], check["message"].as_str()), (&json!(true), &json!(false), Some("InitFailed")));
 
     // Healed: ready, and from then on it decides.
     instance.scripts.set("vital", Script::default());
@@ -192,6 +221,24 @@ async fn a_critical_plugin_that_never_came_up_holds_back_new_pods_and_not_old_on
     // No longer part of the set, no longer asked for.
     new.run(3, &[]).await;
     assert!(!new.checks().await.contains_key("plugins.vital"));
+}
+
+#[tokio::test]
+async fn no_plugin_can_take_the_name_of_a_probe_of_the_platform() {
+    let instance = Instance::new().await;
+    let mut vital = package("vital", &[]);
+    vital.entry.critical = true;
+    // A set that the operator has not signed brings the last of the platform's probes.
+    instance.mount(&set(1, &[&vital]));
+    instance.write("set/plugins.lock.jws", b"");
+    let pod = instance.pod("pod").await;
+    pod.run(1, &[&vital]).await;
+    let checks = pod.checks().await;
+    assert_eq!(checks.keys().collect::<Vec<_>>(), ["core.init", "core.plugin-set", "database", "plugins.vital"]);
+    for name in checks.keys() {
+        let id = name.split('.').next().unwrap();
+        assert!(matches!(id.parse::<PluginId>(), Err(InvalidPluginId::Reserved(_))), "{name} could be the probe of a plugin '{id}'");
+    }
 }
 
 #[tokio::test]

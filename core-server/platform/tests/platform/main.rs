@@ -16,6 +16,7 @@ mod boot;
 mod control;
 mod isolation;
 mod key_value;
+mod large_answers;
 mod lifecycle;
 mod migrations;
 mod outages;

@@ -75,6 +75,7 @@ fn packed(id: &str, version: &str, files: &BTreeMap<String, Vec<u8>>, dependenci
         config: Map::new(),
         secret_config_hash: None,
         grants: Grants { database: true, ..Grants::default() },
+        unknown: Map::new(),
     };
     Package { bytes, entry }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use checkstack_control_api::paths;
 use checkstack_platform::plugin::CallFailure;
+use futures::StreamExt as _;
 use serde_json::json;
 
 use crate::instance::{Instance, Pod};
@@ -123,15 +125,48 @@ async fn bodies_are_limited() {
 }
 
 #[tokio::test]
+async fn bodies_of_all_requests_together_are_limited() {
+    let instance = Instance::new().await;
+    let mut settings = instance.settings("pod");
+    settings.max_buffered_bytes = 1024 * 1024;
+    let pod = instance.new_pod_with(settings).await;
+    pod.platform.start(instance.loader()).await.unwrap();
+    pod.run(1, &[&package("uptime", &[])]).await;
+    let url = format!("{}/api/uptime/", pod.address);
+    // One that sends much and does not come to an end.
+    let much = futures::stream::iter([Ok::<_, std::io::Error>(vec![b'x'; 700 * 1024])]).chain(futures::stream::pending());
+    let slow = tokio::spawn(pod.client.post(&url).body(reqwest::Body::wrap_stream(much)).send());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let refused = pod.client.post(&url).body(vec![b'x'; 700 * 1024]).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(pod.client.post(&url).body("small").send().await.unwrap().status(), 200);
+    slow.abort();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    // As much again for the answer, which repeats the body.
+    while pod.client.post(&url).body(vec![b'x'; 300 * 1024]).send().await.unwrap().status() != 200 {
+        assert!(std::time::Instant::now() < deadline, "what the first had is not given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn plugins_call_each_other_but_not_for_ever() {
     let instance = Instance::new().await;
     instance.scripts.set("front", Script { call: Answer::Asks("back"), ..Script::default() });
     instance.scripts.set("ouroboros", Script { call: Answer::Asks("ouroboros"), ..Script::default() });
+    instance.scripts.set("hydra", Script { call: Answer::AsksElsewhere("hydra"), ..Script::default() });
     let pod = instance.pod("pod").await;
-    pod.run(1, &[&package("back", &[]), &package("front", &["back"]), &package("ouroboros", &[])]).await;
+    pod.run(1, &[&package("back", &[]), &package("front", &["back"]), &package("ouroboros", &[]), &package("hydra", &[])]).await;
     let (status, seen) = pod.json("/api/front/x").await;
     assert_eq!((status, &seen["plugin"], &seen["caller"], &seen["path"]), (200, &json!("back@1.0.0"), &json!("front"), &json!("/x")));
+    // Until the deadline, which would be a 504, they could go on for long.
     assert_eq!(pod.get("/api/ouroboros/").await.status(), 502);
+    assert_eq!(pod.get("/api/hydra/").await.status(), 502, "wherever the call is made");
+    let metrics = pod.get(paths::METRICS).await.text().await.unwrap();
+    for plugin in ["ouroboros", "hydra"] {
+        let failed = format!(r#"checkstack_plugin_calls_total{{plugin="{plugin}",outcome="failed"}} 8"#);
+        assert!(metrics.lines().any(|line| line == failed), "{failed}: {metrics}");
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,31 @@ impl Postgres {
         }
     }
 
+    /// From now on it speaks TLS to who wants it, with a certificate that nobody has signed.
+    pub(crate) async fn offer_tls(&self) {
+        let data = self.directory.path().join("data");
+        run(as_postgres(Path::new("openssl"))
+            .args(["req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
+            .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .arg("-keyout")
+            .arg(data.join("server.key"))
+            .arg("-out")
+            .arg(data.join("server.crt")));
+        execute(&mut self.admin("postgres").await, "ALTER SYSTEM SET ssl = on").await;
+        execute(&mut self.admin("postgres").await, "SELECT pg_reload_conf()").await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        while !sqlx::query_scalar::<_, bool>(ssl).fetch_one(&mut self.admin("postgres").await).await.unwrap() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not offer TLS");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where its Unix socket is.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Ends it, connections included.
     pub(crate) fn stop(&self) {
         drop(self.process.lock().unwrap().take());

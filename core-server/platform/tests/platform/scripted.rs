@@ -51,6 +51,8 @@ pub(crate) enum Answer {
     Takes(Duration),
     /// What this plugin answers, which may ask another.
     Asks(&'static str),
+    /// The same, but the call is made in a task of its own.
+    AsksElsewhere(&'static str),
     /// With these fields.
     Headers(Vec<(&'static str, &'static str)>),
 }
@@ -129,6 +131,13 @@ struct Scripted {
     scripts: Scripts,
 }
 
+impl Scripted {
+    /// The same request, of this plugin's.
+    fn on_behalf_of(&self, request: PluginRequest) -> PluginRequest {
+        PluginRequest { caller: Caller::Plugin(self.services.plugin_id.clone()), depth: request.depth + 1, ..request }
+    }
+}
+
 impl Step {
     async fn run(&self, services: &PluginServices) -> Result<(), PluginFailure> {
         match self {
@@ -149,6 +158,7 @@ impl Step {
                     body: Bytes::new(),
                     caller: Caller::Plugin(services.plugin_id.clone()),
                     correlation_id: "init".into(),
+                    depth: 1,
                 };
                 let answer = services.peers.call(&other.parse().unwrap(), request).await;
                 answer.map(|_| ()).map_err(|failure| PluginFailure::terminal(PluginReason::InitFailed, failure.to_string()))
@@ -186,8 +196,11 @@ impl Plugin for Scripted {
             Answer::Panics => panic!("as scripted"),
             Answer::Takes(time) => tokio::time::sleep(*time).await,
             Answer::Asks(other) => {
-                let request = PluginRequest { caller: Caller::Plugin(self.services.plugin_id.clone()), ..request };
-                return self.services.peers.call(&other.parse().unwrap(), request).await;
+                return self.services.peers.call(&other.parse().unwrap(), self.on_behalf_of(request)).await;
+            }
+            Answer::AsksElsewhere(other) => {
+                let (peers, other, request) = (self.services.peers.clone(), other.parse().unwrap(), self.on_behalf_of(request));
+                return tokio::spawn(async move { peers.call(&other, request).await }).await.unwrap();
             }
             Answer::Headers(fields) => {
                 for (name, value) in fields {

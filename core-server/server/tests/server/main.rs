@@ -13,6 +13,9 @@ mod postgres;
 
 mod process;
 
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use checkstack_plugin_package::PluginSet;
@@ -94,6 +97,36 @@ async fn killed_without_warning_it_starts_again_from_what_there_is() {
     assert_eq!(pod.get("/api/good/").await.0, 204);
     server.kill();
     assert!(pod.materialise().status.success());
+}
+
+/// Opens a named pipe for writing as soon as somebody reads it, who then waits for what is written.
+async fn write_end(pipe: &Path) -> std::fs::File {
+    const O_NONBLOCK: i32 = 0o4000;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match std::fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(pipe) {
+            Ok(file) => return file,
+            Err(error) => assert!(Instant::now() < deadline, "nobody reads the component: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_for_the_end_holds_while_a_plugin_is_compiled() {
+    let pod = Pod::new().await.with("CHECKSTACK_SHUTDOWN_DEADLINE_SECONDS", "3");
+    let endless = plugin("endless", &guest::plain());
+    // As if it had been unpacked, but the compiler waits for the component for ever.
+    let artifact = pod.path("state/artifacts").join(endless.entry.digest.hex());
+    std::fs::create_dir_all(artifact.join("migrations")).unwrap();
+    let component = artifact.join("plugin.wasm");
+    assert!(Command::new("mkfifo").arg(&component).status().unwrap().success());
+    pod.mount(&set(1, &[&endless]));
+    let mut server = pod.serve();
+    let _compiling = write_end(&component).await;
+    let begin = Instant::now();
+    assert!(server.terminate().success());
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

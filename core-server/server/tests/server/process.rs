@@ -62,8 +62,12 @@ impl Pod {
         self
     }
 
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
     pub(crate) fn write(&self, file: &str, content: &[u8]) {
-        std::fs::write(self.directory.path().join(file), content).unwrap();
+        std::fs::write(self.path(file), content).unwrap();
     }
 
     pub(crate) fn mount(&self, set: &PluginSet) {

@@ -64,12 +64,20 @@ pub(crate) struct CurrentCall {
     pub(crate) deadline: Instant,
     /// False in `describe`, which must leave no trace.
     pub(crate) may_act: bool,
+    /// How many plugins are in the chain of calls before this one.
+    depth: u8,
     log_lines: u32,
 }
 
 impl CurrentCall {
+    /// Something that the server itself wants of the plugin.
     pub(crate) fn new(correlation_id: String, deadline: Instant, may_act: bool) -> Self {
-        Self { correlation_id, deadline, may_act, log_lines: 0 }
+        Self { correlation_id, deadline, may_act, depth: 0, log_lines: 0 }
+    }
+
+    /// The same, at a place in a chain of calls.
+    pub(crate) fn at_depth(self, depth: u8) -> Self {
+        Self { depth, ..self }
     }
 
     /// What is left of the deadline.

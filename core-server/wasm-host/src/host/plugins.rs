@@ -32,6 +32,7 @@ impl HostState {
             body: Bytes::from(body),
             caller: Caller::Plugin(self.plugin.plugin_id().clone()),
             correlation_id: self.call.correlation_id.clone(),
+            depth: self.call.depth.saturating_add(1),
         })
     }
 }

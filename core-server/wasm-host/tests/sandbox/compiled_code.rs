@@ -1,8 +1,10 @@
 //! Compiled code on disk: made once, used only when it is this server's own.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::SystemTime;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use checkstack_platform::plugin::{MaterialisedArtifact, PluginLoader as _};
 
@@ -116,4 +118,67 @@ async fn a_component_over_the_limit_is_refused() {
     let sandbox = Sandbox::with(settings);
     let failure = sandbox.failure(&guest::plain(), services()).await;
     assert!(failure.message.contains("at most 1000 are compiled"), "{failure}");
+}
+
+/// A component that takes as long to compile as the test wants: a pipe, which it writes to.
+struct Pipe(MaterialisedArtifact);
+
+impl Pipe {
+    fn new(sandbox: &Sandbox) -> Self {
+        let artifact = sandbox.artifact(&guest::plain());
+        fs::remove_file(&artifact.component).unwrap();
+        assert!(Command::new("mkfifo").arg(&artifact.component).status().unwrap().success());
+        Self(artifact)
+    }
+
+    /// Opened for reading too it blocks neither side.
+    fn open(&self) -> fs::File {
+        fs::OpenOptions::new().read(true).write(true).open(&self.0.component).unwrap()
+    }
+
+    /// Ends one reading of it.
+    fn finish(&self) {
+        let mut pipe = self.open();
+        pipe.write_all(&guest::plain()).unwrap();
+        // What nobody has read is lost when the last one closes it.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+impl Drop for Pipe {
+    /// A thread that were still waiting would keep a test that fails from ending.
+    fn drop(&mut self) {
+        drop(self.open());
+    }
+}
+
+const A_WHILE: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn a_compilation_that_was_given_up_is_joined_and_not_begun_again() {
+    let sandbox = Sandbox::new();
+    let pipe = Pipe::new(&sandbox);
+    assert!(tokio::time::timeout(A_WHILE, sandbox.loader.precompile(&pipe.0)).await.is_err());
+    // Two readings would each get a part of the component, and the second would never end.
+    let (one, other, ()) = tokio::join!(sandbox.loader.precompile(&pipe.0), sandbox.loader.precompile(&pipe.0), async {
+        tokio::time::sleep(A_WHILE).await;
+        pipe.finish();
+    });
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    assert!(code_of(&pipe.0).exists());
+}
+
+#[tokio::test]
+async fn a_compilation_that_was_given_up_counts_until_it_ends() {
+    let mut settings = settings();
+    settings.max_concurrent_compilations = 1;
+    let sandbox = Sandbox::with(settings);
+    let (pipe, other) = (Pipe::new(&sandbox), sandbox.artifact(&guest::Guest::default().pages(3).component()));
+    for _ in 0..3 {
+        assert!(tokio::time::timeout(A_WHILE, sandbox.loader.precompile(&pipe.0)).await.is_err());
+    }
+    assert!(tokio::time::timeout(A_WHILE, sandbox.loader.precompile(&other)).await.is_err());
+    assert!(!code_of(&other).exists(), "there is one slot, and it is taken");
+    pipe.finish();
+    sandbox.loader.precompile(&other).await.unwrap();
 }

@@ -1,9 +1,11 @@
 //! Plugins that do not start: each gives the reason that the admin reads.
 
+use std::time::Duration;
+
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::PluginFailure;
 
-use crate::fixture::{Sandbox, deadline, services, services_with};
+use crate::fixture::{Sandbox, deadline, services, services_with, settings};
 use crate::guest::{self, Guest};
 
 fn assert_failure(failure: &PluginFailure, reason: PluginReason, is_transient: bool, parts: &[&str]) {
@@ -93,15 +95,17 @@ async fn a_trap_in_each_step() {
 
 #[tokio::test]
 async fn an_endless_loop_in_each_step() {
-    let sandbox = Sandbox::new();
-    for (guest, step) in [
-        (Guest::default().describe("(call $endless)"), "describe"),
-        (Guest::default().init("(call $endless) unreachable"), "init"),
-        (Guest::default().after_plugins_ready("(call $endless) unreachable"), "after-plugins-ready"),
+    let mut settings = settings();
+    settings.activation_at_least = Duration::ZERO;
+    let sandbox = Sandbox::with(settings);
+    for (guest, step, limit) in [
+        (Guest::default().describe("(call $endless)"), "describe", 50),
+        (Guest::default().init("(call $endless) unreachable"), "init", 500),
+        (Guest::default().after_plugins_ready("(call $endless) unreachable"), "after-plugins-ready", 500),
     ] {
         let begin = std::time::Instant::now();
-        let failure = sandbox.failure(&guest.component(), deadline(150)).await;
-        let parts = [&*format!("did not finish {step} within 150 ms"), "raise spec.grants.deadline"];
+        let failure = sandbox.failure(&guest.component(), deadline(50)).await;
+        let parts = [&*format!("did not finish {step} within {limit} ms"), "raise spec.grants.deadline"];
         assert_failure(&failure, PluginReason::DeadlineExceeded, true, &parts);
         assert!(begin.elapsed().as_millis() < 2_000, "{:?}", begin.elapsed());
     }

@@ -104,6 +104,7 @@ fn entry(services: &PluginServices, artifact: &MaterialisedArtifact) -> PluginEn
         config: Map::new(),
         secret_config_hash: None,
         grants: (*services.grants).clone(),
+        unknown: Map::new(),
     }
 }
 
@@ -147,6 +148,7 @@ pub(crate) fn post(path: &str, body: &str) -> PluginRequest {
         body: Bytes::copy_from_slice(body.as_bytes()),
         caller: Caller::Anonymous,
         correlation_id: "correlation-1".into(),
+        depth: 0,
     }
 }
 

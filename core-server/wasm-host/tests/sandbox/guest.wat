@@ -16,6 +16,7 @@
   (data (i32.const 1024) "<text>")
   (data (i32.const 2048) "GET")
   (data (i32.const 2060) "/e")
+  (data (i32.const 2064) "/P")
   (data (i32.const 2070) "self")
   (data (i32.const 2080) "key")
   (data (i32.const 2090) "host")
@@ -198,6 +199,13 @@
     (if (i32.eq (local.get $letter) (i32.const 0x70))
       (then
         (call $peer_call (local.get $body) (local.get $length) (i32.const 2048) (i32.const 3) (i32.const 2060) (i32.const 2)
+          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $body) (local.get $length) (i32.const 3400))
+        (return (call $answer_result))))
+    ;; P: computes for 60 ms, then asks the plugin in the body for the same
+    (if (i32.eq (local.get $letter) (i32.const 0x50))
+      (then
+        (call $compute (i64.const 60))
+        (call $peer_call (local.get $body) (local.get $length) (i32.const 2048) (i32.const 3) (i32.const 2064) (i32.const 2)
           (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $body) (local.get $length) (i32.const 3400))
         (return (call $answer_result))))
     ;; anything else, and what went well: 204

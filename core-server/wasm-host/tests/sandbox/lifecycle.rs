@@ -5,7 +5,7 @@ use std::sync::Arc;
 use checkstack_platform::plugin::{CallFailure, Caller, Description, ProbeDescription, ProbeOutcome};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::fixture::{MemoryStore, Sandbox, ask, get, id, post, services};
+use crate::fixture::{MemoryStore, Sandbox, ask, deadline, get, id, post, services};
 use crate::guest::{self, Guest};
 
 #[tokio::test]
@@ -76,6 +76,20 @@ async fn a_plugin_that_never_ran_is_not_asked_to_shut_down() {
     let plugin = sandbox.load(&Guest::default().shutdown(LEAVE_A_TRACE).component(), services).await.unwrap();
     plugin.shutdown().await;
     assert!(store.values.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn activation_may_take_longer_than_a_call() {
+    let sandbox = Sandbox::new();
+    let long = "(call $compute (i64.const 300)) (call $done)";
+    let plugin = sandbox.load(&Guest::default().init(long).after_plugins_ready(long).component(), deadline(100)).await.unwrap();
+    plugin.init().await.unwrap();
+    plugin.after_plugins_ready().await.unwrap();
+    assert_eq!(ask(&plugin, "/e", "").await.0, 200);
+    // A call is one, that for which a further instance has to be made too.
+    let too_long = CallFailure::DeadlineExceeded(id("subject"), 100);
+    assert_eq!(plugin.handle(get("/l")).await.unwrap_err(), too_long);
+    assert_eq!(plugin.handle(get("/e")).await.unwrap_err(), too_long);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should panic")]
 
+mod call_chains;
 mod compiled_code;
 mod failures;
 mod fixture;

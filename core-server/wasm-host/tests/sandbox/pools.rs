@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use checkstack_platform::plugin::{CallFailure, Plugin};
 
-use crate::fixture::{MemoryStore, Sandbox, ask, calls_of_instance, deadline, get, id, post, services, services_with, settings};
+use crate::fixture::{
+    MemoryStore, RecordingDatabase, Sandbox, ask, calls_of_instance, deadline, get, id, post, services, services_with, settings,
+};
 use crate::guest::{self, Guest};
 
 /// A plugin whose `/k` takes `delay`.
@@ -171,27 +173,91 @@ async fn a_further_instance_that_does_not_initialise_fails_its_call_only() {
     assert_eq!(ask(&plugin, "/e", "").await.0, 200);
 }
 
+/// Leaves a statement behind, so that a test sees from outside how many instances have been made.
+const COUNTED: &str = "(call $sql_execute (i32.const 2080) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3400)) (call $done)";
+
+/// A plugin whose `/k` takes `delay`, each of whose instances needs 9.4 MiB of the memory granted.
+async fn large_plugin(sandbox: &Sandbox, granted_mebibytes: u64, delay: Duration) -> (Arc<dyn Plugin>, Arc<RecordingDatabase>) {
+    let instances = Arc::new(RecordingDatabase::default());
+    let mut services = services_with(|grants| grants.memory_bytes = granted_mebibytes << 20);
+    services.key_value = Some(Arc::new(MemoryStore { delay, ..MemoryStore::default() }));
+    services.sql = Some(instances.clone());
+    let plugin = sandbox.start(&Guest::default().pages(150).init(COUNTED).component(), services).await;
+    (plugin, instances)
+}
+
+async fn at_once(plugin: &Arc<dyn Plugin>, count: usize) -> Vec<Result<(), CallFailure>> {
+    let calls: Vec<_> = (0..count).map(|_| call(plugin)).collect();
+    let mut results = Vec::new();
+    for call in calls {
+        results.push(call.await.unwrap());
+    }
+    results
+}
+
 #[tokio::test]
 async fn instances_that_nobody_needs_go() {
     let mut settings = settings();
-    settings.idle_timeout = Duration::from_millis(100);
+    settings.idle_timeout = Duration::from_millis(400);
     let sandbox = Sandbox::with(settings);
-    // 10 MiB each, 40 MiB together: the fifth instance has no room as long as four live.
-    let mut services = services_with(|grants| grants.memory_bytes = 10 << 20);
-    services.key_value = Some(Arc::new(MemoryStore { delay: Duration::from_millis(100), ..MemoryStore::default() }));
-    let plugin = sandbox.start(&Guest::default().pages(150).component(), services).await;
-    let many = |count: usize| (0..count).map(|_| call(&plugin)).collect::<Vec<_>>();
-    for call in many(4) {
+    let (plugin, instances) = large_plugin(&sandbox, 10, Duration::from_millis(50)).await;
+    let made = || instances.0.lock().unwrap().len();
+    for _ in 0..3 {
+        assert_eq!(at_once(&plugin, 4).await, [Ok(()), Ok(()), Ok(()), Ok(())]);
+        assert_eq!(made(), 4);
+    }
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    assert_eq!(at_once(&plugin, 1).await, [Ok(())]);
+    assert_eq!(made(), 4, "one has stayed");
+    assert_eq!(at_once(&plugin, 4).await, [Ok(()), Ok(()), Ok(()), Ok(())]);
+    assert_eq!(made(), 7, "the others had gone");
+}
+
+#[tokio::test]
+async fn calls_wait_for_an_instance_when_memory_has_no_room_for_another() {
+    let mut settings = settings();
+    settings.max_instances_per_plugin = 8;
+    let sandbox = Sandbox::with(settings);
+    // 40 MiB together: four instances.
+    let (plugin, instances) = large_plugin(&sandbox, 10, Duration::from_millis(100)).await;
+    let begin = Instant::now();
+    let results = at_once(&plugin, 12).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(instances.0.lock().unwrap().len(), 4);
+    assert!(begin.elapsed() >= Duration::from_millis(300) && begin.elapsed() < Duration::from_millis(800), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_call_does_not_wait_for_memory_for_ever() {
+    let mut settings = settings();
+    settings.max_instances_per_plugin = 8;
+    settings.queue_timeout = Duration::from_millis(100);
+    let sandbox = Sandbox::with(settings);
+    let (plugin, _) = large_plugin(&sandbox, 10, Duration::from_millis(500)).await;
+    let busy: Vec<_> = (0..4).map(|_| call(&plugin)).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(at_once(&plugin, 2).await, [Err(CallFailure::Overloaded(id("subject"))), Err(CallFailure::Overloaded(id("subject")))]);
+    for call in busy {
         call.await.unwrap().unwrap();
     }
-    let mut failures = 0;
-    for call in many(5) {
-        failures += usize::from(call.await.unwrap().is_err());
-    }
-    assert_eq!(failures, 1);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    // All but one have gone, so there is room for three and not for four others.
-    for call in many(4) {
-        call.await.unwrap().unwrap();
+    assert_eq!(at_once(&plugin, 4).await, [Ok(()), Ok(()), Ok(()), Ok(())], "nobody is left in the line");
+}
+
+#[tokio::test]
+async fn memory_that_others_have_is_no_fault_of_the_plugin() {
+    let mut settings = settings();
+    settings.plugin_memory_factor = 1;
+    let sandbox = Sandbox::with(settings);
+    let (plugin, instances) = large_plugin(&sandbox, 24, Duration::from_millis(300)).await;
+    let other = call(&plugin);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(plugin.handle(get("/m")).await.unwrap_err(), CallFailure::Overloaded(id("subject")));
+    other.await.unwrap().unwrap();
+    // Idle ones give way: now the limit is that of the instance itself.
+    assert_eq!(at_once(&plugin, 2).await, [Ok(()), Ok(())]);
+    assert_eq!(instances.0.lock().unwrap().len(), 3);
+    match plugin.handle(get("/m")).await {
+        Err(CallFailure::Trapped(_, text)) => assert!(text.contains("than the 24 MiB it is granted"), "{text}"),
+        other => panic!("{other:?}"),
     }
 }

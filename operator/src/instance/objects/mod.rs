@@ -32,7 +32,7 @@ pub(crate) struct PodInputs<'a> {
     pub default_image: &'a str,
     /// Keyed hash of the database URL.
     pub database_checksum: &'a str,
-    /// Hash of the public keys.
+    /// Says which sealing key it is.
     pub keys_checksum: &'a str,
 }
 

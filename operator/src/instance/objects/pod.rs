@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use checkstack_control_api::keys::{PUBLIC_KEYS_FILE, SEALING_KEY_FILE};
 use checkstack_control_api::paths;
 use checkstack_crds::Checkstack;
 use k8s_openapi::api::core::v1::{
@@ -190,8 +191,8 @@ fn volumes(instance: &str) -> Vec<Volume> {
                 secret_name: Some(names::keys_secret(instance)),
                 default_mode: Some(READABLE),
                 optional: None,
-                // Not the third, with which the operator signs.
-                items: Some(vec![item("jwks.json"), item("sealing.key")]),
+                // Not those with which the operator signs.
+                items: Some(vec![item(PUBLIC_KEYS_FILE), item(SEALING_KEY_FILE)]),
             }),
             ..volume("keys")
         },

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ fn computed_for(instance: &Checkstack, around: &Around) -> CheckstackStatus {
         instance,
         problem: around.problem.clone(),
         database_problem: around.database_problem,
-        set: Some((7, Digest::of(b"set"))),
+        set: Some((7, around.fleet.as_ref().unwrap_or(&serving()).target.hash)),
         deployment: Some(&deployment),
         fleet: around.fleet.as_ref(),
         overdue: around.overdue,
@@ -216,11 +216,35 @@ fn messages_name_the_pods_and_what_keeps_them() {
 fn a_restarted_operator_concludes_nothing_before_it_has_asked() {
     let mut ready = instance(json!({ "replicas": 2 }));
     ready.status = Some(computed(&Around::default()));
-    let mut before = ready.status.clone().unwrap();
-    before.plugin_set.desired = Some(version(7, Digest::of(b"set")));
+    let before = ready.status.clone().unwrap();
     for fleet in [None, Some(FleetView { complete: false, pods: Vec::new(), ..serving() })] {
         assert_eq!(computed_for(&ready, &Around { fleet, ..Around::default() }), before);
     }
+}
+
+#[test]
+fn a_restarted_operator_does_not_take_back_that_a_set_is_stuck() {
+    let unsettled = |target| {
+        let mut view = FleetView { target: Arc::new(target), ..serving() };
+        for pod in &mut view.pods {
+            let Observation::Reported(report) = &mut pod.observation else { panic!("not reported") };
+            Arc::make_mut(report).settled = false;
+        }
+        Some(view)
+    };
+    let same = || target(vec![entry("uptime", "uptime")]);
+    let ready = |instance: &Checkstack, around: &Around| told(&computed_for(instance, around))[3].clone();
+    let mut instance = instance(json!({ "replicas": 2 }));
+    instance.status = Some(computed_for(&instance, &Around { fleet: unsettled(same()), overdue: true, ..Around::default() }));
+    // This operator has not waited yet.
+    let around = Around { fleet: unsettled(same()), ..Around::default() };
+    assert_eq!(ready(&instance, &around), "Ready=False RolloutStuck");
+    assert_eq!(ready(&instance, &Around::default()), "Ready=True Ready");
+    // Another set, or another spec, has its own time.
+    let other = Around { fleet: unsettled(target(vec![entry("other", "other")])), ..Around::default() };
+    assert_eq!(ready(&instance, &other), "Ready=False RolloutInProgress");
+    instance.metadata.generation = Some(4);
+    assert_eq!(ready(&instance, &around), "Ready=False RolloutInProgress");
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! Deleting unpacked artifacts.
+//!
+//! Whatever has an artifact's name is whole: it gets that name last and loses it first. So a server
+//! that is killed in the middle leaves nothing that looks like an artifact and is none, only
+//! directories with other names, which the next one deletes.
+
+use std::io;
+use std::path::Path;
+
+use tracing::warn;
+use uuid::Uuid;
+
+/// What directories are called that are not complete yet.
+pub(super) const UNPACKING: &str = ".unpacking-";
+/// What directories are called that may have been deleted in part.
+const DELETING: &str = ".deleting-";
+
+/// Deletes what a server left behind that was killed. At the start only: what is being unpacked
+/// looks the same.
+pub(super) fn clean(directory: &Path) {
+    let left_behind = |name: &str| name.starts_with(UNPACKING) || name.starts_with(DELETING);
+    delete_all(directory, left_behind, remove);
+}
+
+/// Deletes what is not wanted any more.
+pub(super) fn sweep(directory: &Path, wanted: impl Fn(&str) -> bool) {
+    delete_all(directory, |name| !name.starts_with(UNPACKING) && !wanted(name), remove);
+}
+
+/// One that cannot be deleted does not keep the others from it; it is tried again the next time.
+fn delete_all(directory: &Path, is_waste: impl Fn(&str) -> bool, remove: impl Fn(&Path) -> io::Result<()>) {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return warn!(directory = %directory.display(), %error, "unpacked artifacts cannot be listed"),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !is_waste(&name) {
+            continue;
+        }
+        if let Err(error) = delete(directory, &name, &entry.path(), &remove) {
+            warn!(path = %entry.path().display(), %error, "an unpacked artifact that is no longer used could not be deleted");
+        }
+    }
+}
+
+fn delete(directory: &Path, name: &str, path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    if name.starts_with(DELETING) {
+        return remove(path);
+    }
+    // An earlier one of the same name may still be there.
+    let renamed = directory.join(format!("{DELETING}{name}-{}", Uuid::new_v4()));
+    std::fs::rename(path, &renamed)?;
+    remove(&renamed)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path)?.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn directory(artifacts: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for name in artifacts {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+            for file in ["package.json", "plugin.wasm"] {
+                std::fs::write(directory.path().join(name).join(file), name).unwrap();
+            }
+        }
+        directory
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_wanted_or_being_unpacked_stays() {
+        let directory = directory(&["new", "old", ".unpacking-x", ".deleting-y"]);
+        std::fs::write(directory.path().join("stray"), "a file").unwrap();
+        sweep(directory.path(), |name| name == "new");
+        assert_eq!(names(directory.path()), [".unpacking-x", "new"]);
+    }
+
+    #[test]
+    fn the_next_server_deletes_what_was_left_behind() {
+        let directory = directory(&["new", "old", ".unpacking-x", ".deleting-y"]);
+        clean(directory.path());
+        assert_eq!(names(directory.path()), ["new", "old"]);
+        clean(&directory.path().join("missing"));
+    }
+
+    #[test]
+    fn what_is_deleted_in_part_does_not_look_like_an_artifact_and_ends_nothing() {
+        let directory = directory(&["one", "other", "new"]);
+        let calls = Cell::new(0);
+        let broken_off = |path: &Path| {
+            calls.set(calls.get() + 1);
+            std::fs::remove_file(path.join("plugin.wasm"))?;
+            Err(io::Error::other("killed"))
+        };
+        delete_all(directory.path(), |name| name != "new", broken_off);
+        assert_eq!(calls.get(), 2, "the first failure is not the last attempt");
+        let left = names(directory.path());
+        assert!(left.len() == 3 && left.iter().all(|name| name == "new" || name.starts_with(DELETING)), "{left:?}");
+        // Unpacked again and deleted again, with the rest of the first time still there.
+        std::fs::create_dir(directory.path().join("one")).unwrap();
+        sweep(directory.path(), |name| name == "new");
+        assert_eq!(names(directory.path()), ["new"]);
+    }
+}
