@@ -22,7 +22,7 @@ kubeconfig: ## The path of the local cluster's kubeconfig: export KUBECONFIG=$$(
 	@$(CLUSTER) kubeconfig
 
 test: ## Everything that proves the project
-	@tests/steps setup binaries generated lint plugins unit guests charts images cluster e2e
+	@tests/steps setup binaries generated lint plugins unit guests charts images harness cluster install samples e2e
 
 test-fast: ## All but the tests that need a kubelet
 	@tests/steps setup binaries generated lint plugins unit guests charts

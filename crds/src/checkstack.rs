@@ -45,9 +45,9 @@ use crate::schemas;
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.podsReady", description = "Ready pods of wanted pods."),
     printcolumn(
         name = "Plugins",
-        type_ = "integer",
-        json_path = ".status.pluginSet.active.revision",
-        description = "Revision of the plugin set that every ready pod runs."
+        type_ = "string",
+        json_path = ".status.pluginsActive",
+        description = "Plugins that every ready pod runs, of those that it should."
     ),
     printcolumn(
         name = "Reason",

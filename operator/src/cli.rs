@@ -63,9 +63,18 @@ pub struct RunArgs {
     #[arg(long, env = "CHECKSTACK_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
 
-    /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "CHECKSTACK_LISTEN", default_value = "0.0.0.0:8080")]
-    pub listen: SocketAddr,
+    /// Name of the Lease. Operators that look after different namespaces from one namespace need different ones.
+    #[arg(long, env = "CHECKSTACK_LEASE_NAME", default_value = "checkstack-operator")]
+    pub lease_name: String,
+
+    /// User and group that the pods of the instances run as. Without it the cluster assigns them, as OpenShift does.
+    #[arg(long, env = "CHECKSTACK_RUN_AS_USER", value_name = "ID")]
+    pub run_as_user: Option<i64>,
+
+    /// Where /healthz, /readyz and /metrics are served: the first of these addresses that the machine has. `[::]` serves
+    /// IPv4 as well.
+    #[arg(long, env = "CHECKSTACK_LISTEN", value_delimiter = ',', default_value = "[::]:8080,0.0.0.0:8080")]
+    pub listen: Vec<SocketAddr>,
 
     /// How log lines look.
     #[arg(long, env = "CHECKSTACK_LOG_FORMAT", value_enum, default_value = "json")]

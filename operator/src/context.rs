@@ -61,6 +61,7 @@ pub(crate) struct Context {
 pub(crate) struct Settings {
     /// The image of instances that name none.
     pub(crate) core_image: String,
+    pub(crate) run_as_user: Option<i64>,
     /// Where the operator itself runs.
     pub(crate) operator_namespace: String,
     /// When signing keys are exchanged.
@@ -186,7 +187,12 @@ mod tests {
         let pods = PodClient::new(PodTimeouts::default(), metrics.clone()).unwrap();
         let context = Context {
             events: Events::new(client.clone(), "test"),
-            settings: Settings { core_image: String::new(), operator_namespace: String::new(), rotation: KeyRotation::default() },
+            settings: Settings {
+                core_image: String::new(),
+                run_as_user: None,
+                operator_namespace: String::new(),
+                rotation: KeyRotation::default(),
+            },
             instances,
             plugins,
             deployments: reflector::store().0,

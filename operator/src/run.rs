@@ -19,9 +19,6 @@ use crate::references::REREAD;
 use crate::scope::Scope;
 use crate::telemetry::{Health, Metrics, serve};
 
-/// Name of the Lease.
-pub const LEASE: &str = "checkstack-operator";
-
 /// Runs until the process is asked to stop, or the lease is lost.
 ///
 /// # Errors
@@ -30,7 +27,7 @@ pub async fn run(arguments: RunArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let health = Health::default();
     let shutdown = CancellationToken::new();
-    let listener = listen(arguments.listen).await?;
+    let listener = listen(&arguments.listen).await?;
     // To the very end: while the operator stops, it is alive.
     let http = AbortOnDropHandle::new(tokio::spawn(serve(listener, health.clone(), metrics.clone())));
     let _signals = AbortOnDropHandle::new(tokio::spawn(cancel_on_signal(shutdown.clone())));
@@ -47,6 +44,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
     let options = ControllerOptions {
         scopes: Scope::from_namespaces(&arguments.namespaces),
         core_image: arguments.core_image.clone(),
+        run_as_user: arguments.run_as_user,
         operator_namespace: namespace.clone(),
         identity: identity.clone(),
         fetch: FetchLimits::default(),
@@ -61,7 +59,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
         metrics.set_leader(true);
         return controllers::run(client, options, metrics, health, shutdown).await;
     }
-    let candidate = Candidate::new(client.clone(), &namespace, LEASE, identity, LeaseTiming::default());
+    let candidate = Candidate::new(client.clone(), &namespace, &arguments.lease_name, identity, LeaseTiming::default());
     lead(candidate, client, options, metrics, health, shutdown).await
 }
 
@@ -79,6 +77,7 @@ pub async fn lead(
 ) -> anyhow::Result<()> {
     // One that waits for its turn is as ready as it can be.
     health.set_ready(true);
+    let lease = candidate.name().to_owned();
     let mut leader = tokio::select! {
         leader = candidate.acquire() => leader,
         () = shutdown.cancelled() => return Ok(()),
@@ -89,7 +88,7 @@ pub async fn lead(
         result = controllers::run(client, options, metrics.clone(), health, shutdown) => result,
         reason = leader.until_lost() => {
             metrics.set_leader(false);
-            return Err(anyhow::anyhow!("lost the lease '{LEASE}': {reason}"));
+            return Err(anyhow::anyhow!("lost the lease '{lease}': {reason}"));
         }
     };
     leader.release().await;
@@ -97,8 +96,8 @@ pub async fn lead(
     result
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
+async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addresses).await.map_err(|error| anyhow::anyhow!("cannot listen on {addresses:?}: {error}"))
 }
 
 async fn cancel_on_signal(shutdown: CancellationToken) {

@@ -6,7 +6,7 @@ def allowed_volumes: ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"
 def problems:
   . as $pod
   | (if .securityContext.runAsNonRoot != true then "runAsNonRoot is not true" else empty end),
-    (if (.securityContext.runAsUser // 0) == 0 then "runAsUser is root or left to the image" else empty end),
+    (if $assigned_user != "" then (if .securityContext | has("runAsUser") then "runAsUser is set, where the cluster assigns it" else empty end) elif (.securityContext.runAsUser // 0) == 0 then "runAsUser is root or left to the image" else empty end),
     (if .securityContext.seccompProfile.type != "RuntimeDefault" then "seccompProfile is not RuntimeDefault" else empty end),
     (if .hostNetwork or .hostPID or .hostIPC then "it shares a namespace with the host" else empty end),
     ((.volumes // [])[] | (keys - ["name"])[0] as $type

@@ -47,11 +47,20 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- /* What pod security `restricted` asks of a pod and of a container, and a read-only root. */ -}}
+{{- /* User and group of all pods; nothing where the cluster assigns them, as OpenShift does to each namespace. */ -}}
+{{- define "checkstack.user" -}}
+{{- if ne (toString .Values.runAsUser) "auto" }}{{ if ne (toString .Values.runAsUser) "assigned" }}{{ int64 .Values.runAsUser }}{{ end }}
+{{- else if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}65532
+{{- end }}
+{{- end }}
+
 {{- define "checkstack.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with include "checkstack.user" . }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}

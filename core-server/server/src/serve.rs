@@ -23,11 +23,11 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
         Ok(signals) => signals,
         Err(problem) => return fail(&format!("signals cannot be watched: {problem}")),
     };
-    let listener = match TcpListener::bind(settings.server.listen).await {
+    let listener = match TcpListener::bind(&*settings.server.listen).await {
         Ok(listener) => listener,
-        Err(problem) => return fail(&format!("{} cannot be listened on: {problem}", settings.server.listen)),
+        Err(problem) => return fail(&format!("{:?} cannot be listened on: {problem}", settings.server.listen)),
     };
-    info!(listen = %settings.server.listen, version = env!("CARGO_PKG_VERSION"), "listening");
+    info!(listen = ?settings.server.listen, version = env!("CARGO_PKG_VERSION"), "listening");
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
     let drain = settings.server.shutdown_deadline().saturating_sub(settings.server.shutdown_grace()) / 2;

@@ -62,9 +62,9 @@ pub(crate) struct Instance {
 /// How to serve.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// Address and port to listen on.
-    #[arg(long, global = true, env = "CHECKSTACK_LISTEN", default_value = "0.0.0.0:3000")]
-    pub(crate) listen: SocketAddr,
+    /// Addresses and ports, of which the first that the machine has is listened on. `[::]` serves IPv4 as well.
+    #[arg(long, global = true, env = "CHECKSTACK_LISTEN", value_delimiter = ',', default_value = "[::]:3000,0.0.0.0:3000")]
+    pub(crate) listen: Vec<SocketAddr>,
     /// Largest body of a request to a plugin, in bytes.
     #[arg(long, global = true, env = "CHECKSTACK_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: usize,
@@ -138,6 +138,8 @@ mod tests {
     fn options_are_taken_after_the_command() {
         let settings = Settings::try_parse_from(["checkstack-server", "serve", "--listen", "127.0.0.1:0", "--instance", "a/b"]);
         let settings = settings.map_err(|error| error.to_string());
-        assert!(settings.is_ok_and(|settings| settings.platform().instance == "a/b" && settings.server.listen.port() == 0));
+        assert!(settings.is_ok_and(
+            |settings| settings.platform().instance == "a/b" && settings.server.listen.iter().all(|address| address.port() == 0)
+        ));
     }
 }

@@ -25,6 +25,11 @@ pub struct CheckstackStatus {
     #[schemars(length(max = 32))]
     pub pods_ready: String,
 
+    /// Plugins that every ready pod runs as specified, of the CheckstackPlugins of the instance that are enabled, like 5/6.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub plugins_active: String,
+
     /// Label selector of the pods, for the scale subresource.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]

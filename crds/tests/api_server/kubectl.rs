@@ -22,7 +22,7 @@ async fn the_columns_say_what_an_admin_asks() {
             ("Name", "main"),
             ("Ready", "False"),
             ("Replicas", "2/3"),
-            ("Plugins", "4"),
+            ("Plugins", "5/6"),
             ("Reason", "RolloutStuck"),
             ("Age", "*"),
             ("URL", "wide http://main.monitoring.svc")

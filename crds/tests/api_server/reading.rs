@@ -148,6 +148,7 @@ pub fn instance_status() -> CheckstackStatus {
         replicas: 3,
         ready_replicas: 2,
         pods_ready: "2/3".into(),
+        plugins_active: "5/6".into(),
         selector: "app.kubernetes.io/instance=main".into(),
         url: Some("http://main.monitoring.svc".into()),
         version: Some("0.1.0".into()),

@@ -43,6 +43,8 @@ pub struct ControllerOptions {
     pub scopes: Vec<Scope>,
     /// The image of instances that name none.
     pub core_image: String,
+    /// User and group of the instances' pods; `None`: the cluster assigns them.
+    pub run_as_user: Option<i64>,
     /// Where the operator itself runs.
     pub operator_namespace: String,
     /// Its name in Events.
@@ -129,6 +131,7 @@ fn start(
         events: Events::new(client.clone(), &options.identity),
         settings: Settings {
             core_image: options.core_image.clone(),
+            run_as_user: options.run_as_user,
             operator_namespace: options.operator_namespace.clone(),
             rotation: options.rotation,
         },

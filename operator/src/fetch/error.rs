@@ -13,17 +13,17 @@ pub enum FetchError {
     NotFound { url: String, status: u16 },
     #[error("{url} refused access (HTTP {status}): check spec.source.tarball.secretHeadersRef")]
     AccessDenied { url: String, status: u16 },
-    #[error("{url} answered HTTP {status} instead of the package")]
+    #[error("{url} answered HTTP {status} instead of the package: check the URL and its server")]
     UnexpectedStatus { url: String, status: u16 },
-    #[error("{url} cannot be reached: {reason}")]
+    #[error("{url} cannot be reached: {reason}; check the URL and the network")]
     Unreachable { url: String, reason: String },
-    #[error("{url} did not deliver the package within {} s", .limit.as_secs_f32())]
+    #[error("{url} did not deliver the package within {} s: check its server and the network", .limit.as_secs_f32())]
     TimedOut { url: String, limit: Duration },
-    #[error("{url} broke off while sending the package")]
+    #[error("{url} broke off while sending the package: check its server and the network")]
     Truncated { url: String },
-    #[error("the package at {location} is larger than the limit of {} MiB", .limit / (1024 * 1024))]
+    #[error("the package at {location} is larger than the limit of {} MiB: make it smaller, it needs its component and package.json only", .limit / (1024 * 1024))]
     TooLarge { location: String, limit: usize },
-    #[error("{url} redirected more than {limit} times")]
+    #[error("{url} redirected more than {limit} times: use the final URL")]
     TooManyRedirects { url: String, limit: usize },
     #[error("{url} redirects to {target}, which is not followed: {reason}")]
     RefusedRedirect { url: String, target: String, reason: String },
@@ -33,7 +33,7 @@ pub enum FetchError {
     InvalidSecretHeader { name: String, key: String },
     #[error("ConfigMap '{name}' does not exist: create it, or correct spec.source.tarball.configMapRef")]
     ConfigMapNotFound { name: String },
-    #[error("ConfigMap '{name}' has no key '{key}' in binaryData")]
+    #[error("ConfigMap '{name}' has no key '{key}' in binaryData: add it, or correct spec.source.tarball.configMapRef")]
     ConfigMapKeyNotFound { name: String, key: String },
     #[error("the API server did not answer about {what}")]
     Kubernetes { what: String },

@@ -178,14 +178,15 @@ async fn a_port_where_nobody_listens_is_told_in_the_same_words_each_time() {
     let url = format!("http://{}/p.tgz", listener.local_addr().unwrap());
     drop(listener);
     let first = fetch(&url).await.unwrap_err();
-    assert_eq!(first.to_string(), format!("{url} cannot be reached: the connection was refused"));
+    assert_eq!(first.to_string(), format!("{url} cannot be reached: the connection was refused; check the URL and the network"));
     assert_eq!(fetch(&url).await.unwrap_err(), first);
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_told() {
     let error = fetch("http://no-such-host.invalid/p.tgz").await.unwrap_err();
-    assert_eq!(error.to_string(), "http://no-such-host.invalid/p.tgz cannot be reached: its name cannot be resolved");
+    let expected = "http://no-such-host.invalid/p.tgz cannot be reached: its name cannot be resolved; check the URL and the network";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test]

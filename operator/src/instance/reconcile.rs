@@ -272,8 +272,12 @@ async fn apply_objects(
     // Without its Secret a pod cannot start; pods that run must not be restarted for it.
     let checksum = database_checksum.or_else(|| running_checksum(instance, context));
     if let Some(database_checksum) = checksum {
-        let inputs =
-            PodInputs { default_image: &context.settings.core_image, database_checksum: &database_checksum, keys_checksum: &keys.checksum };
+        let inputs = PodInputs {
+            default_image: &context.settings.core_image,
+            run_as_user: context.settings.run_as_user,
+            database_checksum: &database_checksum,
+            keys_checksum: &keys.checksum,
+        };
         applier.apply(&objects::deployment(instance, &inputs)).await?;
     }
     let unwanted = objects::owned_metadata(instance, instance.name_any());

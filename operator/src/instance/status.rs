@@ -54,6 +54,7 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackStatus {
     if let Some(fleet) = inputs.fleet.filter(|fleet| fleet.complete) {
         status.plugin_set.active = active_set(fleet).or(status.plugin_set.active).filter(|_| instance.spec.replicas > 0);
         status.version = server_versions(fleet).or(status.version);
+        status.plugins_active = plugins_active(fleet);
     }
 
     let database = database(inputs);
@@ -305,14 +306,19 @@ fn ready(inputs: &StatusInputs<'_>, [database, available, progressing]: [&Findin
 
 /// Plugins of the set that a ready pod does not run.
 fn failing_plugins(fleet: &FleetView) -> Vec<String> {
-    let everywhere = |resource: &str, entry: &Digest| fleet.pods.iter().filter(|pod| pod.ready).all(|pod| runs(pod, resource, entry));
-    fleet
-        .target
-        .entries
-        .iter()
-        .filter(|(resource, entry)| !everywhere(resource, entry))
-        .map(|(resource, _)| format!("'{resource}'"))
-        .collect()
+    let failing = fleet.target.entries.iter().filter(|(resource, entry)| !runs_everywhere(fleet, resource, entry));
+    failing.map(|(resource, _)| format!("'{resource}'")).collect()
+}
+
+/// `2/3`: of three plugins that the instance should run, two are active wherever requests arrive.
+fn plugins_active(fleet: &FleetView) -> String {
+    let serving = fleet.pods.iter().any(|pod| pod.ready);
+    let active = fleet.target.entries.iter().filter(|(resource, entry)| serving && runs_everywhere(fleet, resource, entry)).count();
+    format!("{active}/{}", fleet.target.members.len())
+}
+
+fn runs_everywhere(fleet: &FleetView, resource: &str, entry: &Digest) -> bool {
+    fleet.pods.iter().filter(|pod| pod.ready).all(|pod| runs(pod, resource, entry))
 }
 
 /// What was said before, for as long as the pods have not been asked by this operator.

@@ -59,6 +59,11 @@ impl Candidate {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, timing, observed: None }
     }
 
+    /// Of the lease.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits until this candidate holds the lease.
     pub async fn acquire(mut self) -> Leader {
         loop {

@@ -43,7 +43,10 @@ pub(crate) fn judge(bytes: &[u8], integrity: Option<&str>, source: Digest) -> Re
     if let Some(pin) = integrity {
         let pin: Integrity =
             pin.parse().map_err(|error| refused(Type::Verified, Reason::InvalidSpec, format!("spec.integrity: {error}")))?;
-        pin.verify(bytes).map_err(|mismatch| refused(Type::Verified, Reason::IntegrityMismatch, mismatch.to_string()))?;
+        pin.verify(bytes).map_err(|mismatch| {
+            let message = format!("{mismatch}: correct spec.integrity if you trust the new content, else find out who changed it");
+            refused(Type::Verified, Reason::IntegrityMismatch, message)
+        })?;
     }
     let package = PluginPackage::read(bytes).map_err(|error| package_failure(&error))?;
     Ok(Facts {
@@ -109,7 +112,7 @@ fn package_failure(error: &PackageError) -> Failure {
     if error.is_world_mismatch() {
         return refused(Type::Compatible, Reason::IncompatibleWorld, message);
     }
-    let reason = match error {
+    let (reason, what_to_do) = match error {
         PackageError::Archive(
             ArchiveError::PathTraversal(_)
             | ArchiveError::AbsolutePath(_)
@@ -117,11 +120,13 @@ fn package_failure(error: &PackageError) -> Failure {
             | ArchiveError::Link { .. }
             | ArchiveError::SpecialFile(_)
             | ArchiveError::Duplicate(_),
-        ) => Reason::UnsafePackage,
-        PackageError::Archive(ArchiveError::TooLarge(_)) => Reason::SourceTooLarge,
-        _ => Reason::InvalidPackage,
+        ) => (Reason::UnsafePackage, "distrust where it came from, and build the package with: checkstack plugin pack"),
+        PackageError::Archive(ArchiveError::TooLarge(_)) => {
+            (Reason::SourceTooLarge, "make it smaller, it needs its component and package.json only")
+        }
+        _ => (Reason::InvalidPackage, "build the package with: checkstack plugin pack"),
     };
-    refused(Type::Verified, reason, message)
+    refused(Type::Verified, reason, format!("{message}; {what_to_do}"))
 }
 
 /// What the package is does not change by asking again.
@@ -177,8 +182,10 @@ mod tests {
             (ArchiveError::UnpackedTooLarge, Reason::InvalidPackage),
             (ArchiveError::Truncated("a file"), Reason::InvalidPackage),
         ] {
-            let failure = package_failure(&PackageError::Archive(error));
+            let failure = package_failure(&PackageError::Archive(error.clone()));
             assert_eq!((failure.step, failure.reason, failure.transient), (Type::Verified, reason, false));
+            let what_to_do = failure.message.strip_prefix(&format!("{error}; ")).unwrap();
+            assert!(what_to_do.contains("checkstack plugin pack") || reason == Reason::SourceTooLarge, "{what_to_do}");
         }
     }
 

@@ -81,17 +81,23 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The kubelet's reason for a container that does not start, and what the container said before it
-/// ended: `CrashLoopBackOff: the server cannot start: …`.
+/// The kubelet's reason for a container that does not start, and what it or the container itself said about it:
+/// `CrashLoopBackOff: the server cannot start: …`.
 fn waiting_reason(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let harmless = ["PodInitializing", "ContainerCreating"];
     let waiting = |container: &ContainerStatus| {
-        let reason = container.state.as_ref()?.waiting.as_ref()?.reason.clone().filter(|reason| !harmless.contains(&reason.as_str()))?;
-        let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-        let words = ended.and_then(last_words);
-        Some(words.map_or(reason.clone(), |words| format!("{reason}: {words}")))
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let words = match waiting.reason.as_deref()? {
+            "PodInitializing" | "ContainerCreating" => return None,
+            // The kubelet alternates between the two for as long as it tries, with texts of different length.
+            "ErrImagePull" | "ImagePullBackOff" => {
+                return Some(format!("ImagePullBackOff: the image '{}' cannot be pulled", container.image));
+            }
+            "CreateContainerConfigError" | "InvalidImageName" => waiting.message.clone(),
+            _ => container.last_state.as_ref().and_then(|state| state.terminated.as_ref()).and_then(last_words),
+        };
+        Some(waiting.reason.iter().cloned().chain(words).collect::<Vec<_>>().join(": "))
     };
     containers.into_iter().find_map(waiting)
 }
@@ -153,13 +159,16 @@ mod tests {
     #[test]
     fn what_keeps_a_pod_from_starting_is_told() {
         let waiting = |reason: &str| {
-            let state = json!({ "waiting": { "reason": reason } });
+            let state = json!({ "waiting": { "reason": reason, "message": "secret \"main-db\" not found" } });
             LivePod::of(&pod(json!({ "phase": "Pending", "containerStatuses":
-                [{ "name": "core", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state }] })))
+                [{ "name": "core", "image": "core:2", "imageID": "", "ready": false, "restartCount": 0, "state": state }] })))
             .unwrap()
             .waiting
         };
-        assert_eq!(waiting("ImagePullBackOff").as_deref(), Some("ImagePullBackOff"));
+        for pulling in ["ErrImagePull", "ImagePullBackOff"] {
+            assert_eq!(waiting(pulling).as_deref(), Some("ImagePullBackOff: the image 'core:2' cannot be pulled"));
+        }
+        assert_eq!(waiting("CreateContainerConfigError").as_deref(), Some("CreateContainerConfigError: secret \"main-db\" not found"));
         assert_eq!(waiting("ContainerCreating"), None);
     }
 

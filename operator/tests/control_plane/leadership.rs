@@ -16,6 +16,8 @@ use crate::operator::options;
 use crate::packages::package;
 use crate::source::Source;
 
+pub(crate) const LEASE: &str = "checkstack-operator";
+
 fn timing() -> LeaseTiming {
     LeaseTiming { duration: Duration::from_secs(2), renew_deadline: Duration::from_millis(1200), retry_period: Duration::from_millis(200) }
 }
@@ -35,7 +37,7 @@ impl Contender {
     async fn start_with(sandbox: &Sandbox, identity: &str, timing: LeaseTiming) -> Self {
         let client = sandbox.operator_client().await;
         let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
-        let candidate = Candidate::new(client.clone(), &sandbox.namespace, run::LEASE, identity.to_owned(), timing);
+        let candidate = Candidate::new(client.clone(), &sandbox.namespace, LEASE, identity.to_owned(), timing);
         let task = tokio::spawn(run::lead(candidate, client, options(sandbox), metrics.clone(), Health::default(), shutdown.clone()));
         Self { metrics, shutdown, task }
     }
@@ -46,7 +48,7 @@ impl Contender {
 }
 
 async fn holder(sandbox: &Sandbox) -> String {
-    let lease: Option<Lease> = sandbox.find(run::LEASE).await;
+    let lease: Option<Lease> = sandbox.find(LEASE).await;
     lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
 }
 
@@ -93,7 +95,7 @@ async fn a_killed_operator_is_replaced_when_its_lease_has_expired() {
     assert!(!second.leads(), "not before the lease has expired");
     until_leading(&second).await;
     assert_eq!(holder(&sandbox).await, "second");
-    let lease: Lease = sandbox.get(run::LEASE).await;
+    let lease: Lease = sandbox.get(LEASE).await;
     assert_eq!(lease.spec.unwrap().lease_transitions, Some(1));
 }
 
@@ -102,7 +104,7 @@ async fn losing_the_lease_ends_the_operator() {
     let sandbox = Sandbox::new("lost").await;
     let contender = Contender::start(&sandbox, "first").await;
     until_leading(&contender).await;
-    sandbox.merge::<Lease>(run::LEASE, json!({ "spec": { "holderIdentity": "usurper" } })).await;
+    sandbox.merge::<Lease>(LEASE, json!({ "spec": { "holderIdentity": "usurper" } })).await;
     eventually("it ended", async || contender.task.is_finished().then_some(())).await;
     assert!(!contender.leads());
     let error = contender.task.await.unwrap().unwrap_err();
@@ -114,7 +116,7 @@ async fn a_lease_that_somebody_deletes_is_made_again() {
     let sandbox = Sandbox::new("deleted").await;
     let contender = Contender::start(&sandbox, "first").await;
     until_leading(&contender).await;
-    sandbox.delete::<Lease>(run::LEASE).await;
+    sandbox.delete::<Lease>(LEASE).await;
     eventually("it holds it again", async || (holder(&sandbox).await == "first").then_some(())).await;
     tokio::time::sleep(timing().duration).await;
     assert!(contender.leads() && !contender.task.is_finished());

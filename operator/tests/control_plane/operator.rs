@@ -26,6 +26,7 @@ pub fn options(sandbox: &Sandbox) -> ControllerOptions {
     ControllerOptions {
         scopes: vec![Scope::Namespace(sandbox.namespace.clone())],
         core_image: "localhost/checkstack/core:test".to_owned(),
+        run_as_user: Some(65532),
         operator_namespace: sandbox.namespace.clone(),
         identity: "test".to_owned(),
         fetch: FetchLimits { size: 4 * 1024 * 1024, total: Duration::from_secs(5), ..FetchLimits::default() },

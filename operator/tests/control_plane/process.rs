@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use checkstack_operator::run;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::json;
@@ -12,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::cluster::{Sandbox, eventually};
 use crate::core::{ArtifactStore, CorePod};
+use crate::leadership::LEASE;
 use crate::packages::package;
 use crate::source::Source;
 
@@ -73,7 +73,7 @@ impl Process {
 }
 
 async fn holder(sandbox: &Sandbox) -> String {
-    let lease: Option<Lease> = sandbox.find(run::LEASE).await;
+    let lease: Option<Lease> = sandbox.find(LEASE).await;
     lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
 }
 
@@ -117,7 +117,7 @@ async fn the_program_ends_with_an_error_when_it_loses_the_lease() {
     let sandbox = Sandbox::new("usurped").await;
     let process = Process::start(&sandbox).await;
     eventually("it leads", async || holder(&sandbox).await.starts_with("operator-0_").then_some(())).await;
-    sandbox.merge::<Lease>(run::LEASE, json!({ "spec": { "holderIdentity": "usurper" } })).await;
+    sandbox.merge::<Lease>(LEASE, json!({ "spec": { "holderIdentity": "usurper" } })).await;
     let output = tokio::time::timeout(Duration::from_secs(20), process.child.wait_with_output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();

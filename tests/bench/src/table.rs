@@ -20,15 +20,14 @@ impl Table {
     /// Bytes.
     pub(crate) fn memory(&mut self, what: &str, bytes: u64, baseline: &str, base: u64, aim: &str) {
         let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
-        let base = if baseline.is_empty() { String::new() } else { format!("{} ({baseline})", mebibytes(base)) };
-        self.rows.push([what.into(), mebibytes(bytes), base, aim.into()]);
+        self.rows.push([what.into(), mebibytes(bytes), format!("{} ({baseline})", mebibytes(base)), aim.into()]);
     }
 
     /// Requests a second and latency, and how many times slower than the baseline.
     pub(crate) fn load(&mut self, what: &str, load: &Load, base: Option<&Load>, aim: &str) {
         let factor = base.map(|base| format!("{:.2}× slower than native", base.per_second / load.per_second));
         let figure = format!("{:.0}/s, p50 {:.2} ms, p99 {:.2} ms", load.per_second, load.p50_milliseconds, load.p99_milliseconds);
-        self.rows.push([what.into(), figure, factor.unwrap_or_default(), aim.into()]);
+        self.rows.push([what.into(), figure, factor.unwrap_or_else(|| "—".into()), aim.into()]);
     }
 }
 

@@ -30,6 +30,8 @@ use crate::names;
 pub(crate) struct PodInputs<'a> {
     /// The image when the spec names none.
     pub default_image: &'a str,
+    /// User and group of the pods; `None`: the cluster assigns them.
+    pub run_as_user: Option<i64>,
     /// Keyed hash of the database URL.
     pub database_checksum: &'a str,
     /// Says which sealing key it is.

@@ -19,8 +19,6 @@ use kube::ResourceExt;
 use super::{PodInputs, non_empty, non_empty_list};
 use crate::names;
 
-/// The user that the images are made for.
-const USER: i64 = 65532;
 /// Owner and group may read; nobody may write.
 const READABLE: i32 = 0o440;
 /// Unpacked and compiled plugins.
@@ -51,7 +49,7 @@ pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> Pod
             service_account_name: Some(name.clone()),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            security_context: Some(pod_security()),
+            security_context: Some(pod_security(inputs.run_as_user)),
             termination_grace_period_seconds: Some(extra.termination_grace_period_seconds),
             image_pull_secrets: non_empty_list(&pull_secrets(instance)),
             init_containers: Some(vec![materialise_container(instance, inputs)]),
@@ -135,7 +133,7 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
         EnvVar { name: "DATABASE_URL".to_owned(), value: None, value_from: Some(database_url) },
         plain("CHECKSTACK_INSTANCE", format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any())),
         EnvVar { name: "CHECKSTACK_POD_NAME".to_owned(), value: None, value_from: Some(pod_name) },
-        plain("CHECKSTACK_LISTEN", format!("0.0.0.0:{}", names::HTTP_PORT)),
+        plain("CHECKSTACK_LISTEN", format!("[::]:{port},0.0.0.0:{port}", port = names::HTTP_PORT)),
         plain("CHECKSTACK_PLUGIN_SET_DIR", PLUGIN_SET_DIR.to_owned()),
         plain("CHECKSTACK_PLUGIN_CONFIG_DIR", PLUGIN_CONFIG_DIR.to_owned()),
         plain("CHECKSTACK_KEYS_DIR", KEYS_DIR.to_owned()),
@@ -223,12 +221,12 @@ fn probe(path: &str, timing: Timing) -> Probe {
     }
 }
 
-fn pod_security() -> PodSecurityContext {
+fn pod_security(user: Option<i64>) -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
+        run_as_user: user,
+        run_as_group: user,
+        fs_group: user,
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..PodSecurityContext::default()
     }

@@ -7,8 +7,12 @@ use serde_json::json;
 use super::*;
 use crate::fixtures::{entry, instance};
 
-const INPUTS: PodInputs<'static> =
-    PodInputs { default_image: "registry.example.com/core:1", database_checksum: "database-checksum", keys_checksum: "keys-checksum" };
+const INPUTS: PodInputs<'static> = PodInputs {
+    default_image: "registry.example.com/core:1",
+    run_as_user: Some(65532),
+    database_checksum: "database-checksum",
+    keys_checksum: "keys-checksum",
+};
 
 /// Everything that can be said in a spec.
 fn everything() -> Checkstack {

@@ -70,10 +70,27 @@ fn an_instance_that_serves_is_ready() {
         ["DatabaseReachable=True Connected", "Available=True PodsReady", "Progressing=False RolloutComplete", "Ready=True Ready"]
     );
     assert_eq!((status.pods_ready.as_str(), status.version.as_deref()), ("2/2", Some("0.1.0")));
+    assert_eq!(status.plugins_active, "1/1");
     assert_eq!(status.plugin_set.active.unwrap().revision, 7);
     assert_eq!(status.plugin_set.desired.unwrap().revision, 7);
     assert_eq!(status.url.as_deref(), Some("http://main.monitoring.svc"));
     assert_eq!(status.selector, "app.kubernetes.io/component=core,app.kubernetes.io/instance=main,app.kubernetes.io/name=checkstack");
+}
+
+#[test]
+fn plugins_are_counted_where_requests_arrive() {
+    let (uptime, page) = (entry("uptime", "uptime"), entry("page", "page"));
+    let target = target(vec![uptime.clone(), page.clone()]);
+    let counted = |pods: Vec<crate::fleet::PodView>| {
+        let around = Around { fleet: Some(fleet(target.clone(), pods)), ..Around::default() };
+        computed(&around).plugins_active
+    };
+    let both = || pod("a", &target, vec![active(&uptime), active(&page)]);
+    let one = || pod("b", &target, vec![active(&uptime)]);
+    assert_eq!(counted(vec![both(), both()]), "2/2");
+    assert_eq!(counted(vec![both(), one()]), "1/2");
+    assert_eq!(counted(vec![both(), crate::fleet::PodView { ready: false, ..one() }]), "2/2");
+    assert_eq!(counted(Vec::new()), "0/2");
 }
 
 #[test]
