@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     /// The image of instances that name none.
     pub(crate) core_image: String,
     pub(crate) run_as_user: Option<i64>,
+    /// After how long a URL that sent a package that cannot be used is read again.
+    pub(crate) refetch: std::time::Duration,
     /// Where the operator itself runs.
     pub(crate) operator_namespace: String,
     /// When signing keys are exchanged.
@@ -190,6 +192,7 @@ mod tests {
             settings: Settings {
                 core_image: String::new(),
                 run_as_user: None,
+                refetch: std::time::Duration::ZERO,
                 operator_namespace: String::new(),
                 rotation: KeyRotation::default(),
             },

@@ -1,6 +1,7 @@
 //! Runs the operator as a process: logging, HTTP, the lease, the controllers, and the end of all.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::net::TcpListener;
@@ -18,6 +19,9 @@ use crate::pods::PodTimeouts;
 use crate::references::REREAD;
 use crate::scope::Scope;
 use crate::telemetry::{Health, Metrics, serve};
+
+/// Long enough that a broken package costs its source nothing.
+const REFETCH: Duration = Duration::from_secs(600);
 
 /// Runs until the process is asked to stop, or the lease is lost.
 ///
@@ -48,6 +52,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
         operator_namespace: namespace.clone(),
         identity: identity.clone(),
         fetch: FetchLimits::default(),
+        refetch: REFETCH,
         pods: PodTimeouts::default(),
         pace: FleetPace::default(),
         rotation: KeyRotation { period: arguments.signing_key_period(), ..KeyRotation::default() },

@@ -51,6 +51,8 @@ pub struct ControllerOptions {
     pub identity: String,
     /// For sources.
     pub fetch: FetchLimits,
+    /// After how long a URL that sent a package that cannot be used is read again.
+    pub refetch: Duration,
     /// For pods.
     pub pods: PodTimeouts,
     /// How often pods are asked.
@@ -132,6 +134,7 @@ fn start(
         settings: Settings {
             core_image: options.core_image.clone(),
             run_as_user: options.run_as_user,
+            refetch: options.refetch,
             operator_namespace: options.operator_namespace.clone(),
             rotation: options.rotation,
         },

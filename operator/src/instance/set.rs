@@ -12,6 +12,8 @@ use kube::core::{Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value};
 
+use crate::plugin::Facts;
+
 /// The values that a plugin's `configFrom` leads to, or what is wrong with it.
 pub(crate) type SecretConfig = Result<Map<String, Value>, SecretProblem>;
 
@@ -287,14 +289,8 @@ impl Artifact {
         if !is_true(&status.conditions, PluginConditionType::Materialized.as_str()) {
             return None;
         }
-        let dependency = |(id, range): (&String, &String)| Some((id.parse().ok()?, range.clone()));
-        Some(Self {
-            plugin_id: status.plugin_id.as_ref()?.parse().ok()?,
-            package: status.package.clone()?,
-            version: status.version.clone()?,
-            digest: status.digest.as_ref()?.parse().ok()?,
-            dependencies: status.dependencies.iter().filter_map(dependency).collect(),
-        })
+        let Facts { plugin_id, package, version, digest, dependencies, .. } = Facts::from_status(status)?;
+        Some(Self { plugin_id, package, version, digest, dependencies })
     }
 
     fn of(entry: &PluginEntry) -> Self {

@@ -10,6 +10,7 @@ use checkstack_crds::conditions::{PluginConditionReason as Reason, PluginConditi
 use checkstack_crds::{CheckstackPlugin, CheckstackPluginStatus};
 use checkstack_plugin_package::Digest;
 use kube::{Resource, ResourceExt};
+use rand::RngExt;
 
 use super::PluginError;
 use super::memory::{Attempt, Identity, StoreAttempt, until};
@@ -139,8 +140,7 @@ async fn read_source(context: &Context, plugin: &CheckstackPlugin, identity: &Id
             Ok(found)
         }
         Err(failure) => {
-            let pause =
-                failure.transient.then(|| context.plugin_backoff.failed(uid.clone(), context.hash(&(identity, failure.reason.as_str()))));
+            let pause = pause_after(context, plugin, identity, &failure);
             tracing::info!(reason = failure.reason.as_str(), message = failure.message, "the package cannot be used");
             let attempt = Attempt {
                 identity: identity.clone(),
@@ -152,6 +152,16 @@ async fn read_source(context: &Context, plugin: &CheckstackPlugin, identity: &Id
             Err((failure, pause))
         }
     })
+}
+
+/// When the source is worth another look. A ConfigMap says so itself when it changes; behind a URL somebody may publish
+/// something better without a word.
+fn pause_after(context: &Context, plugin: &CheckstackPlugin, identity: &Identity, failure: &Failure) -> Option<Duration> {
+    let uid = plugin.uid().unwrap_or_default();
+    if failure.transient {
+        return Some(context.plugin_backoff.failed(uid, context.hash(&(identity, failure.reason.as_str()))));
+    }
+    config_map(plugin).is_none().then(|| context.settings.refetch.mul_f64(rand::rng().random_range(0.8..=1.2)))
 }
 
 /// Reads the source, unless the plugin is changed meanwhile.

@@ -17,4 +17,5 @@ pub(crate) use loaded::{joined, runs};
 #[cfg(test)]
 pub(crate) use memory::FailedPurge;
 pub(crate) use memory::Memory;
+pub(crate) use package::Facts;
 pub(crate) use reconcile::{PluginError, reconcile, state_of};

@@ -29,6 +29,7 @@ pub fn options(sandbox: &Sandbox) -> ControllerOptions {
         run_as_user: Some(65532),
         operator_namespace: sandbox.namespace.clone(),
         identity: "test".to_owned(),
+        refetch: Duration::from_secs(600),
         fetch: FetchLimits { size: 4 * 1024 * 1024, total: Duration::from_secs(5), ..FetchLimits::default() },
         pods: PodTimeouts::default(),
         pace: FleetPace {

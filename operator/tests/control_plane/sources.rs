@@ -1,6 +1,9 @@
 //! What a source may do, and what the plugin's status says about it.
 
+use std::time::Duration;
+
 use checkstack_crds::CheckstackPlugin;
+use checkstack_operator::controllers::ControllerOptions;
 use checkstack_plugin_package::Integrity;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Sandbox, eventually};
 use crate::core::{ArtifactStore, CorePod};
-use crate::operator::Operator;
+use crate::operator::{Operator, options};
 use crate::packages::{package, package_of_another_world};
 use crate::source::Source;
 
@@ -23,8 +26,14 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Self {
+        Self::with(name, |_| {}).await
+    }
+
+    async fn with(name: &str, change: impl FnOnce(&mut ControllerOptions)) -> Self {
         let sandbox = Sandbox::new(name).await;
-        let operator = Operator::start(&sandbox).await;
+        let mut options = options(&sandbox);
+        change(&mut options);
+        let operator = Operator::start_with(&sandbox, options).await;
         sandbox.instance("main", json!({})).await;
         sandbox.roll_out("main").await;
         let store = ArtifactStore::default();
@@ -83,6 +92,15 @@ async fn packages_that_cannot_be_used_stall_until_the_spec_changes() {
     }
     // The others never bothered this one, nor the pod.
     assert_eq!(scene.pod.with(|pod| pod.set.plugins.len()), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_is_mended_at_its_url_is_found() {
+    let scene = Scene::with("mended", |options| options.refetch = Duration::from_secs(1)).await;
+    scene.plugin_from("uptime", &scene.source.put("uptime.tgz", b"<html>not found</html>".to_vec())).await;
+    scene.sandbox.plugin_condition("uptime", "Stalled", "True", "InvalidPackage").await;
+    scene.source.put("uptime.tgz", package("uptime", "1.0.0"));
+    scene.sandbox.plugin_ready("uptime").await;
 }
 
 /// A tar file with an entry that leads out of the package.
