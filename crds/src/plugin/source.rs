@@ -23,7 +23,7 @@ pub struct PluginSource {
 #[x_kube(validation = Rule::new("!has(self.secretHeadersRef) || has(self.url)").message("secretHeadersRef is for requests to url: set url, or remove secretHeadersRef"))]
 pub struct TarballSource {
     /// Where to fetch the file, at most 50 MB: http://… or https://…. It is fetched once; to fetch another file, change the
-    /// URL or integrity.
+    /// URL or integrity. A file that cannot be used is fetched again every ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("must be an absolute URL that begins with http:// or https://"))]

@@ -46,14 +46,10 @@ async fn main() -> Result<()> {
     for plugin in ["hello", "hello-ts"] {
         ns.await_plugin_ready(plugin).await?;
     }
-    let native = load::measure(&ns, "/.checkstack/health").await?;
-    let rust = load::measure(&ns, "/api/hello/hello").await?;
-    let typescript = load::measure(&ns, "/api/hello-ts/hello").await?;
-    let native_after = load::measure(&ns, "/.checkstack/health").await?;
+    let [native, rust, typescript] = load::measure(&ns, ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"]).await?;
     table.load("native axum handler", &native, None, "—");
     table.load("plugin route, Rust", &rust, Some(&native), "within 2×");
     table.load("plugin route, TypeScript", &typescript, Some(&native), "within 3×");
-    table.load("native axum handler, again", &native_after, None, "—");
 
     println!("{table}");
     ns.remove().await
