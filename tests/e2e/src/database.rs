@@ -41,15 +41,15 @@ impl Namespace {
 
     /// Stops PostgreSQL in an orderly way and waits until it is gone.
     pub async fn stop_database(&self) -> Result<()> {
-        self.kubectl(&["scale", STATEFUL_SET, "--replicas=0"]).await?;
+        self.scale_database(0).await?;
         self.kubectl(&["wait", "--for=delete", &format!("pod/{POD}"), "--timeout=60s"]).await?;
         Ok(())
     }
 
-    /// Starts it again and waits until it takes connections.
-    pub async fn start_database(&self) -> Result<()> {
-        self.kubectl(&["scale", STATEFUL_SET, "--replicas=1"]).await?;
-        self.await_database().await
+    /// Says whether PostgreSQL shall run, and waits for nothing.
+    pub async fn scale_database(&self, replicas: u8) -> Result<()> {
+        self.kubectl(&["scale", STATEFUL_SET, &format!("--replicas={replicas}")]).await?;
+        Ok(())
     }
 
     /// Runs SQL as superuser; rows as `a|b` lines.

@@ -12,6 +12,9 @@ use crate::packages;
 /// What the tests give a cluster of two busy cores to bring something up.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Selects what the operator made, and not the evaluation database, which has the instance's label too.
+pub const OPERATOR_MADE: &str = "app.kubernetes.io/managed-by=checkstack-operator";
+
 /// The name of the instance of every test.
 pub const INSTANCE: &str = "main";
 
@@ -62,6 +65,14 @@ impl Namespace {
             self.await_plugin_ready(plugin).await?;
         }
         Ok(())
+    }
+
+    /// The numbers of the instance's revisions of the plugin set, in order.
+    pub async fn revisions(&self) -> Result<Vec<u64>> {
+        let objects = self.list("controllerrevisions", &format!("{OPERATOR_MADE},app.kubernetes.io/instance={INSTANCE}")).await?;
+        let mut numbers: Vec<u64> = objects.iter().filter_map(|object| object["revision"].as_u64()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// Waits for Ready=True of a plugin.

@@ -1,26 +1,78 @@
 //! Killing what runs in a pod, harder than Kubernetes would.
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
+use crate::cluster::Cluster;
 use crate::namespace::Namespace;
 
-impl Namespace {
-    /// SIGKILL to the main process of a container. The images have no shell, so it is sent from the node; on a
-    /// cluster whose node is another machine the pod is deleted without grace instead.
-    pub async fn kill_process(&self, pod: &str, program: &str) -> Result<()> {
-        let uid = self.get(&format!("pod/{pod}")).await?["metadata"]["uid"].as_str().context("a pod without uid")?.to_owned();
-        if std::env::var_os("CHECKSTACK_E2E_VOLUMES").is_none() {
-            self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]).await?;
-            return Ok(());
+/// What is going to be killed, found beforehand so that it dies at the moment that is meant.
+pub struct Victim {
+    cluster: Cluster,
+    namespace: String,
+    pod: String,
+    /// Of the container's main process on this node; none if the node is another machine.
+    processes: Vec<u32>,
+    restarts: u64,
+}
+
+/// Whether the processes in pods are this machine's, so that they can be sent a signal.
+pub fn are_here() -> bool {
+    std::env::var_os("CHECKSTACK_E2E_VOLUMES").is_some()
+}
+
+impl Victim {
+    /// The main process of the only container of a pod that runs `program`.
+    pub async fn find(cluster: &Cluster, namespace: &str, pod: &str, program: &str) -> Result<Self> {
+        let object = pod_object(cluster, namespace, pod).await?;
+        let uid = object["metadata"]["uid"].as_str().context("a pod without uid")?;
+        let restarts = object["status"]["containerStatuses"][0]["restartCount"].as_u64().context("no container has been started")?;
+        let processes = if are_here() { in_pod(uid, program)? } else { Vec::new() };
+        ensure!(!are_here() || !processes.is_empty(), "no process '{program}' in pod {pod}");
+        Ok(Self { cluster: cluster.clone(), namespace: namespace.to_owned(), pod: pod.to_owned(), processes, restarts })
+    }
+
+    /// SIGKILL: the process ends in the middle of what it does, and the kubelet starts the container again. The images
+    /// have no shell, so the signal is sent from the node. On a cluster whose node is another machine the pod is
+    /// deleted instead, which is gentler: it is sent SIGTERM first, and it comes back under another name.
+    pub async fn kill(&self) -> Result<()> {
+        if self.processes.is_empty() {
+            let delete = ["--namespace", &self.namespace, "delete", "pod", &self.pod, "--grace-period=0", "--force"];
+            return self.cluster.kubectl(&delete).await.map(drop);
         }
-        let processes = in_pod(&uid, program)?;
-        ensure!(!processes.is_empty(), "no process '{program}' in pod {pod}");
-        for process in processes {
+        for process in &self.processes {
             let status = tokio::process::Command::new("kill").args(["-KILL", &process.to_string()]).status().await?;
             ensure!(status.success(), "kill -KILL {process} failed");
         }
         Ok(())
     }
+
+    /// Whether the container was started again in the same pod, once, after it had ended by SIGKILL. A pod that was
+    /// deleted instead is gone.
+    pub async fn ensure_restarted(&self) -> Result<()> {
+        let object = pod_object(&self.cluster, &self.namespace, &self.pod).await;
+        if self.processes.is_empty() {
+            ensure!(object.is_err(), "pod {} is still there", self.pod);
+            return Ok(());
+        }
+        let container = object?["status"]["containerStatuses"][0].take();
+        ensure!(container["restartCount"] == self.restarts + 1 && container["state"]["running"].is_object(), "{container}");
+        ensure!(container["lastState"]["terminated"]["exitCode"] == 137, "it did not end by SIGKILL: {container}");
+        Ok(())
+    }
+}
+
+impl Namespace {
+    /// SIGKILL to the main process of a core pod.
+    pub async fn kill_core(&self, pod: &str) -> Result<Victim> {
+        let victim = Victim::find(&self.cluster, &self.name, pod, "checkstack-server").await?;
+        victim.kill().await?;
+        Ok(victim)
+    }
+}
+
+async fn pod_object(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&cluster.kubectl(&["--namespace", namespace, "get", "pod", pod, "-o", "json"]).await?)?)
 }
 
 /// Processes of a pod, on this node, whose command line contains `command`.

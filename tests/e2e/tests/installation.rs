@@ -126,3 +126,35 @@ async fn a_changed_plugin_replaces_the_running_one_and_a_disabled_one_stops() ->
     ns.ensure_core_pods_ready(1).await?;
     ns.remove().await
 }
+
+#[tokio::test]
+async fn the_last_ten_plugin_sets_are_kept() -> Result<()> {
+    let _operator = shared_operator().await;
+    let ns = Namespace::create("history").await?;
+    ns.bring_up_instance(1).await?;
+    let pods = ns.core_pod_names().await?;
+    ns.install_plugin("chaos", &package("chaos")?, json!({"config": {"label": "0"}})).await?;
+    ns.await_plugin_ready("chaos").await?;
+    // With the empty set and the first one these are 14 sets.
+    for label in 1..=12 {
+        ns.apply_plugin("chaos", json!({"config": {"label": label.to_string()}})).await?;
+        ns.await_plugin_ready("chaos").await?;
+        let answer = ns.http_get(INSTANCE, "/api/chaos/version").await?;
+        ensure!(
+            answer.json()?["label"].as_str() == Some(&label.to_string()),
+            "Ready with other settings than those of {label}: {answer:?}"
+        );
+    }
+    eventually("the ten newest are left", PATIENCE, || async {
+        let revisions = ns.revisions().await?;
+        ensure!(revisions == (5..=14).collect::<Vec<_>>(), "{revisions:?}");
+        Ok(())
+    })
+    .await?;
+    // The newest one is what runs, and what a pod that starts will find.
+    ns.await_condition("checkstack/main", "Ready", "True", "", PATIENCE).await?;
+    assert_eq!(ns.get("checkstack/main").await?["status"]["pluginSet"]["active"]["revision"], 14);
+    assert_eq!(ns.core_pod_names().await?, pods, "no pod was replaced for any of this");
+    ns.ensure_core_pods_ready(1).await?;
+    ns.remove().await
+}

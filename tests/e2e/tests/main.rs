@@ -8,6 +8,7 @@ mod critical_plugins;
 mod database_outage;
 mod deletion;
 mod installation;
+mod key_rotation;
 mod steady_state;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
