@@ -129,6 +129,8 @@ pub enum PluginReason {
     DependencyNotActive,
     /// The plugin is part of a cycle.
     DependencyCycle,
+    /// A plugin that depends on it does not come up with this version.
+    DependentFailed,
     /// The secret values that the set names have not arrived.
     SecretConfigMissing,
     /// The database does not answer.

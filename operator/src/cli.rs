@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::KeyRotation;
 use crate::telemetry::LogFormat;
 
 /// The operator of Checkstack for Kubernetes.
@@ -59,6 +60,11 @@ pub struct RunArgs {
     #[arg(long, env = "CHECKSTACK_SIGNING_KEY_ROTATION_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub signing_key_rotation_days: u16,
 
+    /// For how many seconds pods go on accepting a key that does not sign any more: a plugin set that was signed with it may
+    /// still be on its way to a pod that starts.
+    #[arg(long, env = "CHECKSTACK_SIGNING_KEY_GRACE_SECONDS", default_value_t = 600, value_name = "SECONDS")]
+    pub signing_key_grace_seconds: u16,
+
     /// Work only while holding a Lease, so that several operators can run of which one is active.
     #[arg(long, env = "CHECKSTACK_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
@@ -94,10 +100,14 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// How long a signing key signs; none: until somebody asks for another.
-    pub fn signing_key_period(&self) -> Option<Duration> {
+    /// When signing keys are exchanged.
+    pub fn key_rotation(&self) -> KeyRotation {
         let days = u64::from(self.signing_key_rotation_days);
-        (days > 0).then(|| Duration::from_secs(days * 24 * 3600))
+        KeyRotation {
+            period: (days > 0).then(|| Duration::from_secs(days * 24 * 3600)),
+            grace: Duration::from_secs(self.signing_key_grace_seconds.into()),
+            ..KeyRotation::default()
+        }
     }
 }
 
@@ -125,10 +135,20 @@ mod tests {
     fn signing_keys_are_exchanged_every_month_unless_told_otherwise() {
         let days = |arguments: &[&str]| {
             let cli = Cli::try_parse_from([&["checkstack-operator"], arguments].concat()).unwrap();
-            cli.run.signing_key_period().map(|period| period.as_secs() / (24 * 3600))
+            cli.run.key_rotation().period.map(|period| period.as_secs() / (24 * 3600))
         };
         assert_eq!(days(&[]), Some(30));
         assert_eq!(days(&["--signing-key-rotation-days", "7"]), Some(7));
         assert_eq!(days(&["--signing-key-rotation-days", "0"]), None);
+    }
+
+    #[test]
+    fn an_old_signing_key_counts_for_as_long_as_the_default_says_unless_told_otherwise() {
+        let grace = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["checkstack-operator"], arguments].concat()).unwrap();
+            cli.run.key_rotation().grace
+        };
+        assert_eq!(grace(&[]), KeyRotation::default().grace);
+        assert_eq!(grace(&["--signing-key-grace-seconds", "20"]), Duration::from_secs(20));
     }
 }

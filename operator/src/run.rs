@@ -13,7 +13,6 @@ use crate::cli::RunArgs;
 use crate::controllers::{self, ControllerOptions};
 use crate::fetch::FetchLimits;
 use crate::fleet::FleetPace;
-use crate::instance::KeyRotation;
 use crate::lease::{Candidate, LeaseTiming};
 use crate::pods::PodTimeouts;
 use crate::references::REREAD;
@@ -55,7 +54,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
         refetch: REFETCH,
         pods: PodTimeouts::default(),
         pace: FleetPace::default(),
-        rotation: KeyRotation { period: arguments.signing_key_period(), ..KeyRotation::default() },
+        rotation: arguments.key_rotation(),
         reread: REREAD,
         resync: None,
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,12 +21,17 @@ use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequ
 /// given up from outside.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// For versions that call this one and are being taken down as well, each within its own deadline.
+const USERS: Duration = Duration::from_secs(20);
+
 /// One version of a plugin that can be called.
 pub(crate) struct Endpoint {
     plugin_id: PluginId,
     plugin: Arc<dyn Plugin>,
     deadline: Duration,
     calls: TaskTracker,
+    /// Versions of other plugins that were bound to this one.
+    users: TaskTracker,
     metrics: CallMetrics,
 }
 
@@ -35,9 +40,8 @@ pub(crate) struct Endpoint {
 pub(crate) enum Route {
     /// It serves everybody.
     Serving(Arc<Endpoint>),
-    /// It is known, but does not serve. Once initialised it can be called by other plugins, which
-    /// are on their way too and may depend on it.
-    NotServing(Option<Arc<Endpoint>>),
+    /// It is known, but does not serve.
+    NotServing,
 }
 
 /// All routes of this pod.
@@ -70,30 +74,19 @@ impl DispatchTable {
     pub(crate) fn check(&self, plugin_id: &str) -> Result<(), NoRoute> {
         match self.routes.load().get(plugin_id) {
             Some(Route::Serving(_)) => Ok(()),
-            Some(Route::NotServing(_)) => Err(NoRoute::NotServing),
+            Some(Route::NotServing) => Err(NoRoute::NotServing),
             None => Err(NoRoute::Unknown),
         }
     }
 
     /// For a call from outside.
     pub(crate) fn enter(&self, plugin_id: &str) -> Result<Call, NoRoute> {
-        self.enter_with(plugin_id, |route| match route {
-            Route::Serving(endpoint) => Some(endpoint.clone()),
-            Route::NotServing(_) => None,
-        })
-    }
-
-    /// For a call from another plugin.
-    fn enter_as_peer(&self, plugin_id: &PluginId) -> Result<Call, NoRoute> {
-        self.enter_with(plugin_id.as_str(), |route| match route {
-            Route::Serving(endpoint) => Some(endpoint.clone()),
-            Route::NotServing(endpoint) => endpoint.clone(),
-        })
-    }
-
-    fn enter_with(&self, plugin_id: &str, choose: impl Fn(&Route) -> Option<Arc<Endpoint>>) -> Result<Call, NoRoute> {
         loop {
-            let endpoint = choose(self.routes.load().get(plugin_id).ok_or(NoRoute::Unknown)?).ok_or(NoRoute::NotServing)?;
+            let endpoint = match self.routes.load().get(plugin_id) {
+                Some(Route::Serving(endpoint)) => endpoint.clone(),
+                Some(Route::NotServing) => return Err(NoRoute::NotServing),
+                None => return Err(NoRoute::Unknown),
+            };
             let token = endpoint.calls.token();
             // Closed between the look and the token: the table has changed since.
             if endpoint.calls.is_closed() {
@@ -106,18 +99,21 @@ impl DispatchTable {
 
 impl Endpoint {
     pub(crate) fn new(plugin_id: PluginId, plugin: Arc<dyn Plugin>, deadline: Duration, metrics: CallMetrics) -> Self {
-        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), metrics }
+        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics }
     }
 
     pub(crate) fn plugin(&self) -> &Arc<dyn Plugin> {
         &self.plugin
     }
 
-    /// Takes no more calls and waits for those under way. To be called when the table no longer
-    /// leads here. False when some did not end in time.
+    /// Takes no more calls from outside, and waits for those under way and for the versions that were bound to this
+    /// one, which may still need it to finish theirs. To be called when the table no longer leads here. False when some
+    /// did not end in time.
     pub(crate) async fn drain(&self, deadline: Duration) -> bool {
         self.calls.close();
-        tokio::time::timeout(deadline, self.calls.wait()).await.is_ok()
+        self.users.close();
+        let unused = tokio::time::timeout(USERS, self.users.wait()).await.is_ok();
+        tokio::time::timeout(deadline, self.calls.wait()).await.is_ok() && unused
     }
 
     async fn call(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
@@ -150,14 +146,37 @@ impl Call {
     }
 }
 
-/// The same table, as plugins see it.
-pub(crate) struct Peers(pub(crate) Arc<DispatchTable>);
+/// The dependencies of one version of a plugin: those versions that it was initialised with, for as long as it lives. So
+/// a call of an old version never reaches a new one, and the other way round.
+#[derive(Default)]
+pub(crate) struct Peers {
+    bound: OnceLock<BTreeMap<PluginId, BoundPeer>>,
+}
+
+struct BoundPeer {
+    endpoint: Arc<Endpoint>,
+    /// While it exists, the endpoint is not shut down.
+    _token: TaskTrackerToken,
+}
+
+impl Peers {
+    /// Names the versions, once, before anything is called.
+    pub(crate) fn bind(&self, endpoints: impl IntoIterator<Item = (PluginId, Arc<Endpoint>)>) {
+        let bound = endpoints.into_iter().map(|(plugin_id, endpoint)| {
+            let token = endpoint.users.token();
+            (plugin_id, BoundPeer { endpoint, _token: token })
+        });
+        // An attempt is initialised once.
+        let _ = self.bound.set(bound.collect());
+    }
+}
 
 #[async_trait]
 impl PeerPlugins for Peers {
     async fn call(&self, target: &PluginId, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
-        let Ok(call) = self.0.enter_as_peer(target) else { return Err(CallFailure::NotRunning(target.clone())) };
+        let Some(peer) = self.bound.get().and_then(|bound| bound.get(target)) else { return Err(CallFailure::NotRunning(target.clone())) };
         let correlation_id = request.correlation_id.clone();
+        let call = Call { endpoint: peer.endpoint.clone(), _token: peer.endpoint.calls.token() };
         let result = call.make(request).await;
         if let Err(failure) = &result {
             warn!(plugin = %target, correlation_id, %failure, "a call from another plugin failed");

@@ -20,7 +20,7 @@ mod platform;
 pub mod plugin;
 pub mod readiness;
 
-pub use self::database::{DatabaseError, DatabaseSettings};
+pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};
 pub use self::http::listener::serve;
 pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};
 pub use self::keys::KeysError;

@@ -23,8 +23,8 @@ use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
 use crate::mounted_set::{self, MountedSetError};
-use crate::plugin::{PluginFailure, PluginLoader, ProbeOutcome};
-use crate::readiness::{Probe, ReadinessRegistry, ReadyLog};
+use crate::plugin::{PluginFailure, PluginLoader};
+use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 
 /// For the first set: after this the pod says what it can do, whatever plugins are still busy.
 const FIRST_SET: Duration = Duration::from_secs(30);
@@ -93,6 +93,17 @@ pub enum StartError {
     Loader(String),
 }
 
+impl StartError {
+    /// For everybody who asks this pod: one of a few fixed texts. The whole error is for the log.
+    fn summary(&self) -> &'static str {
+        match self {
+            Self::Database(error) => error.summary(),
+            Self::Keys(_) => "the keys of the instance cannot be used",
+            Self::Loader(_) => "plugins cannot be run on this machine",
+        }
+    }
+}
+
 /// Makes what loads plugins, once the instance's key is known.
 pub trait MakeLoader: FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send {}
 
@@ -137,7 +148,7 @@ impl Platform {
     pub async fn start(&self, loader: impl MakeLoader) -> Result<(), StartError> {
         let started = self.start_core(loader).await;
         if let Err(error) = &started {
-            self.shared.gate.enter(Phase::Failed(error.to_string()));
+            self.shared.gate.enter(Phase::Failed(error.summary()));
         }
         started
     }
@@ -146,7 +157,7 @@ impl Platform {
         let settings = &self.settings;
         let keys = Keys::read(&settings.keys_directory).await?;
         let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
-        let database = Database::open(&settings.database).await?;
+        let database = Database::open(&settings.database, &settings.instance).await?;
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
         let core = self.core(keys, database.clone(), loader);
         let core = self.shared.core.get_or_init(|| core);
@@ -168,8 +179,7 @@ impl Platform {
 
     fn core(&self, keys: Keys, database: Database, loader: Arc<dyn PluginLoader>) -> Core {
         let settings = &self.settings;
-        let sessions =
-            PluginSessions::new(database.options(), settings.database.plugin_connections, settings.database.connections_per_plugin);
+        let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
         let stages = Stages {
@@ -293,7 +303,7 @@ pub async fn materialise(
         Ok(None) => return Ok(Ok(Vec::new())),
         Err(error) => return Ok(Err(error)),
     };
-    let database = Database::open(&settings.database).await?;
+    let database = Database::open(&settings.database, &settings.instance).await?;
     let materialiser = Materialiser::new(ArtifactStore::new(database.clone()), loader, &settings.state_directory);
     let failed = materialiser.materialise_all(&set.plugins).await;
     database.close().await;
@@ -304,9 +314,9 @@ struct Initialised(Arc<Shared>);
 
 #[async_trait]
 impl Probe for Initialised {
-    async fn check(&self) -> Result<ProbeOutcome, String> {
+    async fn check(&self) -> Result<Finding, Words> {
         let ok = self.0.gate.phase() == Phase::Initialised;
-        Ok(ProbeOutcome { ok, message: (!ok).then(|| "init not complete".to_owned()) })
+        Ok(Finding { ok, message: (!ok).then(|| Words::public("init not complete")) })
     }
 }
 
@@ -314,10 +324,10 @@ struct DatabaseAnswers(Database);
 
 #[async_trait]
 impl Probe for DatabaseAnswers {
-    async fn check(&self) -> Result<ProbeOutcome, String> {
+    async fn check(&self) -> Result<Finding, Words> {
         match self.0.ping(PING).await {
-            Ok(()) => Ok(ProbeOutcome { ok: true, message: None }),
-            Err(error) => Err(error.to_string()),
+            Ok(()) => Ok(Finding { ok: true, message: None }),
+            Err(error) => Err(Words::summed_up(error.summary(), error.to_string())),
         }
     }
 }
@@ -326,9 +336,9 @@ struct HasPluginSet(Arc<Shared>);
 
 #[async_trait]
 impl Probe for HasPluginSet {
-    async fn check(&self) -> Result<ProbeOutcome, String> {
+    async fn check(&self) -> Result<Finding, Words> {
         let ok = !self.0.awaits_a_set();
-        let problem = self.0.set_problem.get().cloned();
-        Ok(ProbeOutcome { ok, message: problem.filter(|_| !ok) })
+        let problem = self.0.set_problem.get().filter(|_| !ok);
+        Ok(Finding { ok, message: problem.map(|problem| Words::summed_up("the mounted plugin set is not used", problem)) })
     }
 }

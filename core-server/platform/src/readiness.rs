@@ -1,19 +1,23 @@
 //! The readiness registry (platform facts §1.5): what has to be well for this pod to serve.
 //!
 //! Probes run all at once, each within its own time; one that errs, panics or takes too long is
-//! not ok. However many ask at the same moment, the probes run once.
+//! not ok. However many ask at the same moment, the probes run once. What they say goes to the
+//! operator and to the log; everybody else is told [what they may be told](Words::everybody).
 
+mod log;
+
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::plugin::ProbeOutcome;
+pub(crate) use log::ReadyLog;
 
 /// What a probe gets if it does not say otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,12 +25,58 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Something that has to be well.
 #[async_trait]
 pub trait Probe: Send + Sync {
-    /// Looks. An error is as bad as an outcome that is not ok.
-    async fn check(&self) -> Result<ProbeOutcome, String>;
+    /// Looks. An error is as bad as a finding that is not ok.
+    async fn check(&self) -> Result<Finding, Words>;
 
     /// Whether the pod is unready while it is not well. Asked each time.
     fn is_critical(&self) -> bool {
         true
+    }
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether all is well.
+    pub ok: bool,
+    /// What there is to say.
+    pub message: Option<Words>,
+}
+
+/// What a probe says. Serialised as what the operator is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// One of a few fixed texts, without anything that a plugin or the database has said.
+    everybody: Option<Cow<'static, str>>,
+    operator: Cow<'static, str>,
+}
+
+impl Words {
+    /// The same for everybody: one of a few fixed texts.
+    pub fn public(text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        Self { everybody: Some(text.clone()), operator: text }
+    }
+
+    /// For the operator and the log alone.
+    pub fn private(text: impl Into<String>) -> Self {
+        Self { everybody: None, operator: Cow::Owned(text.into()) }
+    }
+
+    /// `summary`, a fixed text, is what everybody else is told.
+    pub fn summed_up(summary: &'static str, text: impl Into<String>) -> Self {
+        Self { everybody: Some(Cow::Borrowed(summary)), operator: Cow::Owned(text.into()) }
+    }
+
+    /// What everybody may be told.
+    fn everybody(&self) -> Option<Self> {
+        self.everybody.clone().map(Self::public)
+    }
+}
+
+impl Serialize for Words {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.operator)
     }
 }
 
@@ -68,10 +118,10 @@ pub struct Check {
     pub ok: bool,
     /// What the probe had to say.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub message: Option<Words>,
     /// Why it could not say.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Words>,
     /// How long it took.
     pub duration_ms: u64,
 }
@@ -128,31 +178,18 @@ impl ReadinessRegistry {
     }
 }
 
-/// Logs when the pod becomes ready and when it becomes unready, and nothing in between.
-#[derive(Default)]
-pub(crate) struct ReadyLog(Mutex<Option<bool>>);
-
-impl ReadyLog {
-    pub(crate) fn note(&self, readiness: &Readiness) {
-        let before = lock(&self.0).replace(readiness.ready);
-        if before == Some(readiness.ready) {
-            return;
-        }
-        match readiness.ready {
-            true => info!("the pod is ready"),
-            false => {
-                let failing: Vec<String> =
-                    readiness.checks.iter().filter(|check| check.critical && !check.ok).map(Check::summary).collect();
-                warn!(failing = failing.join("; "), "the pod is not ready");
-            }
-        }
+impl Readiness {
+    /// Without what only the operator is told.
+    pub(crate) fn for_everybody(&self) -> Self {
+        let public = |words: &Option<Words>| words.as_ref().and_then(Words::everybody);
+        let check = |check: &Check| Check { message: public(&check.message), error: public(&check.error), ..check.clone() };
+        Self { ready: self.ready, checks: self.checks.iter().map(check).collect() }
     }
 }
 
 impl Check {
-    fn summary(&self) -> String {
-        let said = self.error.as_deref().or(self.message.as_deref());
-        said.map_or_else(|| self.name.to_string(), |said| format!("{}: {said}", self.name))
+    fn says(&self) -> &str {
+        self.error.as_ref().or(self.message.as_ref()).map_or("nothing", |words| &words.operator)
     }
 }
 
@@ -169,10 +206,10 @@ async fn check(registered: &Registered, timeout: Duration) -> Check {
     let task = AbortOnDropHandle::new(tokio::spawn(async move { probe.check().await }));
     let outcome = tokio::time::timeout(timeout, task).await;
     let (ok, message, error) = match outcome {
-        Ok(Ok(Ok(ProbeOutcome { ok, message }))) => (ok, message, None),
+        Ok(Ok(Ok(Finding { ok, message }))) => (ok, message, None),
         Ok(Ok(Err(error))) => (false, None, Some(error)),
-        Ok(Err(_)) => (false, None, Some("the probe panicked".to_owned())),
-        Err(_) => (false, None, Some(format!("no answer within {} ms", timeout.as_millis()))),
+        Ok(Err(_)) => (false, None, Some(Words::public("the probe panicked"))),
+        Err(_) => (false, None, Some(Words::public(format!("no answer within {} ms", timeout.as_millis())))),
     };
     let duration_ms = begin.elapsed().as_secs_f64() * 1000.0;
     Check { name: registered.name.clone(), critical, ok, message, error, duration_ms: duration_ms.round() as u64 }
@@ -200,14 +237,14 @@ mod tests {
 
     #[async_trait]
     impl Probe for Fake {
-        async fn check(&self) -> Result<ProbeOutcome, String> {
+        async fn check(&self) -> Result<Finding, Words> {
             self.runs.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(self.takes).await;
             assert!(!self.panics);
             match (self.throws, self.fails) {
-                (Some(error), _) => Err(error.to_owned()),
-                (None, Some(message)) => Ok(ProbeOutcome { ok: false, message: Some(message.to_owned()) }),
-                (None, None) => Ok(ProbeOutcome { ok: true, message: None }),
+                (Some(error), _) => Err(Words::summed_up("failed", error)),
+                (None, Some(message)) => Ok(Finding { ok: false, message: Some(Words::private(message)) }),
+                (None, None) => Ok(Finding { ok: true, message: None }),
             }
         }
 
@@ -243,7 +280,7 @@ mod tests {
         let down = || Fake { fails: Some("down"), ..Fake::default() };
         let readiness = registry([("queue", down())]).evaluate().await;
         assert!(!readiness.ready);
-        assert_eq!(readiness.checks[0].message.as_deref(), Some("down"));
+        assert_eq!(readiness.checks[0].message, Some(Words::private("down")));
         let readiness = registry([("queue", Fake { not_critical: true, ..down() })]).evaluate().await;
         assert!(readiness.ready && !readiness.checks[0].ok);
     }
@@ -255,7 +292,8 @@ mod tests {
         registry.register("panics", Arc::new(Fake { panics: true, ..Fake::default() }));
         registry.register("silent", Arc::new(Fake { takes: Duration::from_secs(3600), ..Fake::default() }));
         let readiness = registry.evaluate().await;
-        let errors: Vec<_> = readiness.checks.iter().map(|check| (check.ok, check.message.clone(), check.error.as_deref())).collect();
+        let errors: Vec<_> = readiness.checks.iter().map(|check| (check.ok, check.message.clone(), Some(check.says()))).collect();
+        assert!(readiness.checks.iter().all(|check| check.error.is_some()));
         assert_eq!(
             errors,
             [(false, None, Some("kaboom")), (false, None, Some("the probe panicked")), (false, None, Some("no answer within 50 ms"))]
@@ -297,9 +335,29 @@ mod tests {
         assert_eq!(one.runs.load(Ordering::SeqCst), 2, "a later scrape runs them again");
     }
 
+    #[tokio::test]
+    async fn everybody_is_told_which_probe_fails_and_only_the_operator_what_it_says() {
+        let readiness = registry([
+            ("throws", Fake { throws: Some("password of bob"), ..Fake::default() }),
+            ("fails", Fake { fails: Some("no route to shop.internal"), ..Fake::default() }),
+        ]);
+        let mut readiness = Readiness::clone(&*readiness.evaluate().await);
+        readiness.checks.iter_mut().for_each(|check| check.duration_ms = 0);
+        let json = |readiness: &Readiness| serde_json::to_string(readiness).unwrap();
+        assert_eq!(
+            json(&readiness),
+            r#"{"ready":false,"checks":[{"name":"throws","critical":true,"ok":false,"error":"password of bob","durationMs":0},{"name":"fails","critical":true,"ok":false,"message":"no route to shop.internal","durationMs":0}]}"#
+        );
+        assert_eq!(
+            json(&readiness.for_everybody()),
+            r#"{"ready":false,"checks":[{"name":"throws","critical":true,"ok":false,"error":"failed","durationMs":0},{"name":"fails","critical":true,"ok":false,"durationMs":0}]}"#
+        );
+    }
+
     #[test]
     fn the_json_has_the_documented_form() {
-        let check = Check { name: "a".into(), critical: true, ok: false, message: None, error: Some("kaboom".into()), duration_ms: 1 };
+        let check =
+            Check { name: "a".into(), critical: true, ok: false, message: None, error: Some(Words::private("kaboom")), duration_ms: 1 };
         let readiness = Readiness { ready: false, checks: vec![check] };
         assert_eq!(
             serde_json::to_string(&readiness).unwrap(),

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use checkstack_platform::{DEFAULT_MAX_BODY_BYTES, DatabaseSettings, PlatformSettings};
+use checkstack_platform::{
+    ConnectionDivision, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CONNECTIONS, PlatformSettings,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The core server of a Checkstack instance.
@@ -39,6 +41,15 @@ pub(crate) struct Instance {
     /// Seconds of trying to reach the database at start.
     #[arg(long, global = true, env = "CHECKSTACK_DATABASE_CONNECT_SECONDS", default_value_t = 60)]
     database_connect_seconds: u64,
+    /// Connections of this pod to the database at most, all together. Every replica has as many.
+    #[arg(
+        long,
+        global = true,
+        env = "CHECKSTACK_DATABASE_CONNECTIONS",
+        default_value_t = DEFAULT_CONNECTIONS,
+        value_parser = clap::value_parser!(u32).range(i64::from(FEWEST_CONNECTIONS)..=1000)
+    )]
+    database_connections: u32,
     /// `<namespace>/<name>` of the Checkstack resource.
     #[arg(long, global = true, env = "CHECKSTACK_INSTANCE", default_value = "default/checkstack")]
     instance: String,
@@ -99,9 +110,10 @@ pub(crate) enum LogFormat {
 impl Settings {
     /// What concerns the platform.
     pub(crate) fn platform(&self) -> PlatformSettings {
-        let Instance { database_url, database_connect_seconds, instance, pod_name, .. } = &self.instance;
+        let Instance { database_url, database_connect_seconds, database_connections, instance, pod_name, .. } = &self.instance;
         let mut database = DatabaseSettings::new(database_url);
         database.connect_within = Duration::from_secs(*database_connect_seconds);
+        database.connections = ConnectionDivision::of(*database_connections);
         let mut platform = PlatformSettings::new(instance, pod_name, database);
         platform.server_version = env!("CARGO_PKG_VERSION").to_owned();
         platform.plugin_set_directory.clone_from(&self.instance.plugin_set_dir);
@@ -141,5 +153,17 @@ mod tests {
         assert!(settings.is_ok_and(
             |settings| settings.platform().instance == "a/b" && settings.server.listen.iter().all(|address| address.port() == 0)
         ));
+    }
+
+    #[test]
+    fn connections_are_what_was_asked_for() {
+        let parsed = |asked: &[&str]| {
+            let settings = Settings::try_parse_from(["checkstack-server", "serve"].iter().chain(asked));
+            settings.map(|settings| settings.platform().database.connections.total()).map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed(&[]), Ok(20));
+        assert_eq!(parsed(&["--database-connections", "35"]), Ok(35));
+        let too_few = parsed(&["--database-connections", "9"]);
+        assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("9 is not in 10..=1000")));
     }
 }

@@ -106,7 +106,10 @@ impl fmt::Display for GuestFailure {
         match &self.cause {
             Cause::Misfit(problem) => write!(formatter, "the component does not fit the plugin world: {problem}"),
             Cause::Trapped(trap) => {
-                write!(formatter, "the plugin trapped in {phase}: {trap}; this is a fault of the plugin, its log lines may say more")
+                write!(
+                    formatter,
+                    "the plugin trapped in {phase}: {trap}; this is a fault of the plugin: report it to its author, its log lines in the pod may say more"
+                )
             }
             Cause::Deadline(limit) => write!(
                 formatter,
@@ -124,8 +127,12 @@ impl fmt::Display for GuestFailure {
                  raise spec.grants.memory",
                 limit / (1024 * 1024)
             ),
-            Cause::InvalidConfig(message) => write!(formatter, "the plugin refused its configuration: {message}"),
-            Cause::Failed(message) => write!(formatter, "{phase} failed: {message}"),
+            Cause::InvalidConfig(message) => {
+                write!(formatter, "the plugin refused its configuration: {message}; correct spec.config or the Secrets of spec.configFrom")
+            }
+            Cause::Failed(message) => {
+                write!(formatter, "{phase} failed: {message}; the log lines of the plugin in the pod may say more")
+            }
             Cause::Abandoned => write!(formatter, "{phase} was given up because the server is going away"),
         }
     }

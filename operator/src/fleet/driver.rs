@@ -134,7 +134,7 @@ fn is_well(pod: &PodView) -> bool {
 async fn ask(fleets: &Fleets, instance: &str, offer: &Offer, pod: LivePod, before: Remembered) -> Asked {
     let Some(address) = pod.address else { return starting(pod) };
     let called = CalledPod { address, instance, keys: &offer.keys };
-    let (report, database) = tokio::join!(fleets.client.report(called), fleets.client.database(address));
+    let (report, database) = tokio::join!(fleets.client.report(called), fleets.client.database(called));
     match report {
         // An address is given to another pod when its pod is gone.
         Ok(report) if report.pod != pod.name => silent(fleets, pod, before, &PodError::Malformed("another pod has its address".into())),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use checkstack_control_api::report::{ControlError, PluginSetDelivery, PodReport};
 use checkstack_control_api::{paths, token};
 use checkstack_plugin_package::{Digest, PluginId};
-use reqwest::{Client, Method, Response, StatusCode, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -140,10 +140,11 @@ impl PodClient {
         .await
     }
 
-    /// What the pod says about its database; none when it has not looked yet.
-    pub(crate) async fn database(&self, address: SocketAddr) -> Result<Option<DatabaseCheck>, PodError> {
+    /// What the pod says about its database; none when it has not looked yet. Signed, because what the
+    /// database says is told to nobody else.
+    pub(crate) async fn database(&self, pod: Pod<'_>) -> Result<Option<DatabaseCheck>, PodError> {
         self.counted(PodCall::Readiness, async {
-            let response = self.send(self.http.get(url(address, paths::READY)), self.timeouts.call).await?;
+            let response = self.send(self.sign(pod, Method::GET, paths::READY, None)?, self.timeouts.call).await?;
             // 503 carries the same document.
             if !matches!(response.status(), StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) {
                 return Err(refused(response).await);
@@ -221,17 +222,21 @@ impl PodClient {
         body: Option<(Bytes, Digest)>,
         limit: Duration,
     ) -> Result<Response, PodError> {
+        success(self.send(self.sign(pod, method, path, body)?, limit).await?).await
+    }
+
+    fn sign(&self, pod: Pod<'_>, method: Method, path: &str, body: Option<(Bytes, Digest)>) -> Result<RequestBuilder, PodError> {
         let digest = body.as_ref().map(|(_, digest)| digest);
         let token = token::sign(&pod.keys.signing, pod.instance, method.as_str(), path, digest, SystemTime::now())
             .map_err(|error| PodError::Signing(error.to_string()))?;
-        let mut request = self.http.request(method, url(pod.address, path)).bearer_auth(token);
-        if let Some((bytes, _)) = body {
-            request = request.body(bytes);
-        }
-        success(self.send(request, limit).await?).await
+        let request = self.http.request(method, url(pod.address, path)).bearer_auth(token);
+        Ok(match body {
+            Some((bytes, _)) => request.body(bytes),
+            None => request,
+        })
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, limit: Duration) -> Result<Response, PodError> {
+    async fn send(&self, request: RequestBuilder, limit: Duration) -> Result<Response, PodError> {
         request.timeout(limit).send().await.map_err(|error| transport_error(&error))
     }
 
@@ -282,30 +287,42 @@ mod tests {
     use checkstack_control_api::report::{PluginReason, PluginState};
     use checkstack_control_api::token::ExpectedRequest;
     use k8s_openapi::jiff::Timestamp;
+    use serde_json::json;
 
     use super::*;
     use crate::fixtures::{entry, failed, pod, target};
     use crate::instance::keys::KeyRing;
 
     #[tokio::test]
-    async fn a_pod_is_asked_with_a_token_and_tells_what_plugins_say() {
+    async fn a_pod_is_asked_with_a_token_and_tells_what_plugins_and_the_database_say() {
         let keys = KeyRing::generate(None, Timestamp::now()).unwrap().keys;
         let verifying = keys.signing.verifying_keys();
-        let answer = move |headers: HeaderMap| async move {
+        let signed = move |headers: &HeaderMap, path| {
             let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-            let expected = ExpectedRequest { instance: "monitoring/main", method: "GET", path: paths::PLUGINS };
-            let signed = token::verify(authorization, &verifying, expected, SystemTime::now()).is_ok();
+            let expected = ExpectedRequest { instance: "monitoring/main", method: "GET", path };
+            token::verify(authorization, &verifying, expected, SystemTime::now()).is_ok()
+        };
+        let is_signed = signed.clone();
+        let report = move |headers: HeaderMap| async move {
             let uptime = entry("uptime", "uptime");
             let row = failed(&uptime, PluginState::Failed, PluginReason::InitFailed, "no route to host");
             let report = PodReport::clone(pod("main-1", &target(vec![uptime]), vec![row]).report().unwrap());
-            Json(if signed { report } else { report.without_messages() })
+            Json(if is_signed(&headers, paths::PLUGINS) { report } else { report.without_messages() })
+        };
+        let readiness = move |headers: HeaderMap| async move {
+            let error = if signed(&headers, paths::READY) { "no route to host" } else { "closed" };
+            let checks = json!([{ "name": "database", "critical": true, "ok": false, "error": error, "durationMs": 1 }]);
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "checks": checks })))
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(axum::serve(listener, Router::new().route(paths::PLUGINS, get(answer))).into_future());
+        let router = Router::new().route(paths::PLUGINS, get(report)).route(paths::READY, get(readiness));
+        let server = tokio::spawn(axum::serve(listener, router).into_future());
         let client = PodClient::new(PodTimeouts::default(), Metrics::default()).unwrap();
-        let report = client.report(Pod { address, instance: "monitoring/main", keys: &keys }).await.unwrap();
-        assert_eq!(report.plugins[0].message, "no route to host");
+        let pod = Pod { address, instance: "monitoring/main", keys: &keys };
+        assert_eq!(client.report(pod).await.unwrap().plugins[0].message, "no route to host");
+        let database = client.database(pod).await.unwrap();
+        assert_eq!(database, Some(DatabaseCheck { ok: false, message: Some("no route to host".into()) }));
         server.abort();
     }
 }

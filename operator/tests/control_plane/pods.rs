@@ -41,6 +41,7 @@ async fn every_failure_in_a_pod_is_told_with_its_own_words_and_heals() {
         PluginReason::DependencyVersion,
         PluginReason::DependencyNotActive,
         PluginReason::DependencyCycle,
+        PluginReason::DependentFailed,
         PluginReason::SecretConfigMissing,
         PluginReason::DatabaseUnavailable,
         PluginReason::Internal,

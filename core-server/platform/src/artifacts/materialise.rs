@@ -3,7 +3,8 @@
 //! The same code runs in the init container (`materialise`), so that a starting server finds
 //! everything done, and in the running server for plugins that arrive later.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -191,21 +192,26 @@ fn check_identity(package: &PluginPackage, entry: &PluginEntry) -> Result<(), Pl
     Ok(())
 }
 
-/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name.
+/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name. Not
+/// even one of the node: an emptyDir outlives it with what has reached the disk, and a name may get
+/// there before the content does.
 fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Result<()> {
     let parent = artifact.directory.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
     let building = tempfile::Builder::new().prefix(sweep::UNPACKING).tempdir_in(parent)?;
-    std::fs::write(building.path().join(COMPONENT), &package.component)?;
-    std::fs::write(building.path().join(METADATA), serde_json::to_vec_pretty(&package.metadata)?)?;
+    write(&building.path().join(COMPONENT), &package.component)?;
+    write(&building.path().join(METADATA), &serde_json::to_vec_pretty(&package.metadata)?)?;
     let migrations = building.path().join(MIGRATIONS);
     std::fs::create_dir(&migrations)?;
     for migration in &package.migrations {
         let stem = format!("{:04}_{}", migration.version, migration.name);
-        std::fs::write(migrations.join(format!("{stem}.up.sql")), &migration.up)?;
+        write(&migrations.join(format!("{stem}.up.sql")), migration.up.as_bytes())?;
         if let Some(down) = &migration.down {
-            std::fs::write(migrations.join(format!("{stem}.down.sql")), down)?;
+            write(&migrations.join(format!("{stem}.down.sql")), down.as_bytes())?;
         }
+    }
+    for directory in [migrations.as_path(), building.path()] {
+        File::open(directory)?.sync_all()?;
     }
     match std::fs::rename(building.path(), &artifact.directory) {
         Ok(()) => {
@@ -217,6 +223,13 @@ fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Resu
         Err(_) if artifact.directory.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Returns when it is on the disk.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 fn read_migrations(directory: &Path) -> io::Result<Vec<Migration>> {

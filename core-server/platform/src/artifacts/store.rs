@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::database::division::UPLOADS;
 use crate::database::{Database, DatabaseError};
 
 /// Largest package.
@@ -22,14 +23,12 @@ pub(crate) const MAX_ARTIFACT_BYTES: u64 = 50 * 1024 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// Reading a whole artifact.
 const READ: Duration = Duration::from_secs(60);
-/// A whole upload. The transaction's connection is the core's own.
+/// A whole upload, in one transaction on a connection of its own.
 const UPLOAD: Duration = Duration::from_secs(120);
 /// The pause that an uploader may make.
 const STALL: Duration = Duration::from_secs(20);
 /// One statement.
 const STATEMENT: Duration = Duration::from_secs(20);
-/// Uploads at the same time in one pod.
-const CONCURRENT_UPLOADS: usize = 2;
 
 /// The packages of an instance.
 #[derive(Clone)]
@@ -70,7 +69,7 @@ pub(crate) enum StoreError {
     #[error("the upload made no progress for {} s or took over {} s", STALL.as_secs(), UPLOAD.as_secs())]
     TooSlow,
     /// Others are being stored.
-    #[error("{CONCURRENT_UPLOADS} uploads are in progress")]
+    #[error("{UPLOADS} uploads are in progress")]
     Busy,
     /// See there.
     #[error(transparent)]
@@ -80,7 +79,7 @@ pub(crate) enum StoreError {
 impl ArtifactStore {
     /// The store in `database`.
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, uploads: Arc::new(Semaphore::new(CONCURRENT_UPLOADS)) }
+        Self { database, uploads: Arc::new(Semaphore::new(UPLOADS as usize)) }
     }
 
     /// Whether the store has an artifact.

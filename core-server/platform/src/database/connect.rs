@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Database, DatabaseError, DatabaseSettings};
+use super::{Database, DatabaseError, DatabaseSettings, Heartbeat, Shares, identity};
 use crate::backoff;
 
 /// One attempt to connect.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Everything that migrates the core's schema, waiting for another replica included.
 const MIGRATION: Duration = Duration::from_secs(180);
+/// Closing the connection that did it.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// For `pg_advisory_lock`: held while the core's schema is migrated.
 const MIGRATION_LOCK: i64 = 0x636b_7374_636f_7265;
 
-pub(super) async fn open(settings: &DatabaseSettings) -> Result<Database, DatabaseError> {
+pub(super) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<Database, DatabaseError> {
     if settings.url.is_empty() {
         return Err(DatabaseError::InvalidUrl("it is not set".into()));
     }
@@ -30,16 +32,23 @@ pub(super) async fn open(settings: &DatabaseSettings) -> Result<Database, Databa
     let mut connection = connect(&options, settings.connect_within).await?;
     let migrate = async {
         check_version(&connection)?;
-        migrate(&mut connection).await?;
+        migrate(&mut connection, instance).await?;
         close_public_schema(&mut connection).await?;
         check_may_create_roles(&mut connection).await?;
         let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut connection).await?;
         Ok::<_, DatabaseError>(name)
     };
     let name = tokio::time::timeout(MIGRATION, migrate).await.map_err(|_| DatabaseError::no_answer(MIGRATION))??;
-    drop(connection);
-    let pool = |connections| pool(&options, connections);
-    Ok(Database { core: pool(settings.core_connections), key_value: pool(settings.key_value_connections), options: options.clone(), name })
+    // Before others take its place; whether the goodbye arrives does not matter.
+    let _ = tokio::time::timeout(GOODBYE, connection.close()).await;
+    Ok(Database {
+        core: pool(&options, settings.connections.core, &CORE),
+        key_value: pool(&options, settings.connections.key_value, &KEY_VALUE),
+        key_value_shares: Shares::new(settings.connections.key_value_per_plugin),
+        heartbeat: Heartbeat::new(&options),
+        options,
+        name,
+    })
 }
 
 /// Tries until `within` has passed.
@@ -68,27 +77,40 @@ async fn connect(options: &PgConnectOptions, within: Duration) -> Result<PgConne
     }
 }
 
-fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+fn pool(options: &PgConnectOptions, connections: u32, limits: &'static Limits) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections.max(1))
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_secs(60))
         .max_lifetime(Duration::from_secs(30 * 60))
-        .after_connect(|connection, _| Box::pin(prepare_session(connection)))
+        .after_connect(move |connection, _| Box::pin(prepare_session(connection, limits)))
         .connect_lazy_with(options.clone())
 }
 
+/// What PostgreSQL ends by itself.
+pub(super) struct Limits {
+    statement: &'static str,
+    /// Waiting for a lock, within a statement.
+    lock: &'static str,
+}
+
+/// Of the core's own work.
+pub(super) const CORE: Limits = Limits { statement: "20s", lock: "10s" };
+/// Of key-value stores: plugins that contend for an entry hold connections that others wait for. Both
+/// are less than the deadline of a call, so that the server does not work on for nobody.
+const KEY_VALUE: Limits = Limits { statement: "3s", lock: "1s" };
+
 /// Settings of each of the core's own sessions. The search path leaves out `public`, where others
 /// may be able to create functions that shadow the system's.
-pub(super) async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(
+pub(super) async fn prepare_session(connection: &mut PgConnection, limits: &Limits) -> Result<(), sqlx::Error> {
+    let Limits { statement, lock } = limits;
+    let settings = format!(
         "SET search_path = checkstack, pg_catalog; \
-         SET statement_timeout = '20s'; \
-         SET lock_timeout = '10s'; \
-         SET idle_in_transaction_session_timeout = '150s'",
-    )
-    .execute(connection)
-    .await?;
+         SET statement_timeout = '{statement}'; \
+         SET lock_timeout = '{lock}'; \
+         SET idle_in_transaction_session_timeout = '150s'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
     Ok(())
 }
 
@@ -101,10 +123,11 @@ fn check_version(connection: &PgConnection) -> Result<(), DatabaseError> {
 
 /// Brings the schema `checkstack` up to date, one replica at a time. A schema that is newer than
 /// this release is left alone: it belongs to a release that is being rolled out.
-async fn migrate(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+async fn migrate(connection: &mut PgConnection, instance: &str) -> Result<(), DatabaseError> {
     sqlx::raw_sql("SET search_path = pg_catalog; SET lock_timeout = '120s'").execute(&mut *connection).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
     sqlx::raw_sql("SET lock_timeout = '20s'").execute(&mut *connection).await?;
+    identity::check(&mut *connection, instance).await?;
     // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
     if sqlx::query_scalar("SELECT to_regnamespace('checkstack') IS NULL").fetch_one(&mut *connection).await? {
         sqlx::raw_sql("CREATE SCHEMA checkstack").execute(&mut *connection).await?;
@@ -114,7 +137,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     migrator.dangerous_set_table_name("checkstack.core_migrations");
     migrator.set_locking(false);
     migrator.set_ignore_missing(true);
-    migrator.run_direct(None, connection, false).await.map_err(|error| DatabaseError::CoreMigration(error.to_string()))?;
+    migrator.run_direct(None, &mut *connection, false).await.map_err(|error| DatabaseError::CoreMigration(error.to_string()))?;
+    identity::claim(&mut *connection, instance).await?;
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
     Ok(())
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use super::names;
+
 /// Why the database did not do what the core asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
     /// No connection, or no answer. The same may work later.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// Connections to it are limited, and all that could be used are in use. The same may work later.
+    #[error("{0}")]
+    Busy(String),
     /// It answered with an error.
     #[error("the database refused: {message} (SQLSTATE {code})")]
     Refused {
@@ -22,6 +27,19 @@ pub enum DatabaseError {
     /// The server's release is not supported.
     #[error("the database is PostgreSQL {0}; version 14 or newer is needed")]
     TooOld(String),
+    /// It belongs to another instance.
+    #[error(
+        "the database belongs to the instance '{owner}', and this is '{this}': give this instance a database of its own \
+         (spec.database.urlSecretRef); or, if '{owner}' is gone for good and this one shall go on with its data, \
+         run in that database: UPDATE checkstack.instance SET name = {}",
+        names::literal(.this)
+    )]
+    OtherInstance {
+        /// Whose it is.
+        owner: String,
+        /// Who wanted it.
+        this: String,
+    },
     /// The core's own schema is not what this release needs, and could not be made so.
     #[error("the schema of the core could not be brought up to date: {0}")]
     CoreMigration(String),
@@ -33,7 +51,22 @@ pub enum DatabaseError {
 impl DatabaseError {
     /// True when waiting may help.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy(_))
+    }
+
+    /// For everybody who asks this pod: one of a few fixed texts, with nothing in it that the database or
+    /// an admin has written.
+    pub(crate) fn summary(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "the database does not answer",
+            Self::Busy(_) => "all connections to the database are in use",
+            Self::Refused { .. } => "the database refused",
+            Self::InvalidUrl(_) => "the URL of the database is not valid",
+            Self::TooOld(_) => "the version of the database is not supported",
+            Self::OtherInstance { .. } => "the database belongs to another instance",
+            Self::CoreMigration(_) => "the schema of the core could not be brought up to date",
+            Self::Unexpected(_) => "unexpected answer of the database",
+        }
     }
 
     /// SQLSTATE, when the database refused.

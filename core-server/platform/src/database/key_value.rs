@@ -19,12 +19,14 @@ const MAX_KEY_BYTES: usize = 512;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// Most keys of one page.
 const MAX_KEYS: u32 = 1_000;
-/// Calls of one plugin at the same time; more wait for their turn.
-const CONCURRENT_CALLS: usize = 4;
-/// One call, waiting for its turn included.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Expired entries that are deleted in one go.
-const SWEPT_AT_ONCE: i64 = 1_000;
+/// Waiting for a turn among the calls of the same plugin, and then for a connection among those of
+/// all plugins.
+const TURN: Duration = Duration::from_secs(2);
+const CONNECTION: Duration = Duration::from_secs(2);
+/// One statement; PostgreSQL ends it before.
+const STATEMENT: Duration = Duration::from_millis(3500);
+/// Expired entries that are deleted in one go: meanwhile they are locked.
+const SWEPT_AT_ONCE: i64 = 100;
 
 /// The entries of one plugin.
 pub(crate) struct PluginKeyValue {
@@ -35,24 +37,35 @@ pub(crate) struct PluginKeyValue {
 
 impl PluginKeyValue {
     pub(crate) fn new(database: Database, plugin_id: PluginId) -> Self {
-        Self { database, plugin_id, turns: Arc::new(Semaphore::new(CONCURRENT_CALLS)) }
+        Self { turns: database.key_value_shares().of(&plugin_id), database, plugin_id }
     }
 
-    /// One statement, when it is this call's turn.
+    /// One statement, when it is this call's turn. A plugin has fewer turns at a time than there are
+    /// connections: what it waits for is not what others wait for.
     async fn in_turn<T: Send, Work>(&self, work: Work) -> Result<T, KeyValueError>
     where
         Work: for<'c> FnOnce(String, &'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
+        let _turn = tokio::time::timeout(TURN, self.turns.acquire())
+            .await
+            .map_err(|_| {
+                let turns = self.database.key_value_shares().size();
+                unavailable(format!(
+                    "all {turns} calls of the key-value store that the plugin may make at a time in this pod are under way"
+                ))
+            })?
+            .map_err(|_| unavailable("the store is closed"))?;
         let plugin_id = self.plugin_id.to_string();
-        let in_turn = async {
-            let _turn = self.turns.acquire().await.map_err(|_| DatabaseError::Unavailable("the store is closed".into()))?;
-            self.database.run_key_value(DEADLINE, |connection| work(plugin_id, connection)).await
-        };
-        match tokio::time::timeout(DEADLINE, in_turn).await {
-            Ok(result) => result.map_err(|error| KeyValueError::Unavailable(error.to_string())),
-            Err(_) => Err(KeyValueError::Unavailable(DatabaseError::no_answer(DEADLINE).to_string())),
-        }
+        let run = self.database.run_key_value(CONNECTION, STATEMENT, |connection| work(plugin_id, connection));
+        run.await.map_err(|error| match error.code() {
+            Some("55P03") => unavailable("other calls are changing the entry, and it did not become free in time"),
+            _ => unavailable(error.to_string()),
+        })
     }
+}
+
+fn unavailable(message: impl Into<String>) -> KeyValueError {
+    KeyValueError::Unavailable(message.into())
 }
 
 #[async_trait]
@@ -170,7 +183,7 @@ pub(crate) async fn sweep(database: &Database) -> Result<u64, DatabaseError> {
     let mut swept = 0;
     loop {
         let result = database
-            .run_key_value(Duration::from_secs(20), |connection| {
+            .run_key_value(CONNECTION, STATEMENT, |connection| {
                 Box::pin(
                     sqlx::query(
                         "DELETE FROM checkstack.plugin_kv WHERE (plugin_id, key) IN \

@@ -1,13 +1,16 @@
 //! PostgreSQL: the core's own schema `checkstack`, and for each plugin a schema and a login role of
 //! its own.
 //!
-//! [`Database`] is the core's connection. What belongs to plugins is made in [`provision`], reached
+//! [`Database`] is the core's connections. What belongs to plugins is made in [`provision`], reached
 //! through [`sessions`] with the plugin's own role, and offered to it as [`sql::PluginSql`] and
-//! [`key_value::PluginKeyValue`].
+//! [`key_value::PluginKeyValue`]. How many connections there are for each is said in [`division`].
 
 pub(crate) mod connect;
 pub(crate) mod credentials;
+pub(crate) mod division;
 pub(crate) mod error;
+mod heartbeat;
+mod identity;
 pub(crate) mod key_value;
 pub(crate) mod migrations;
 pub(crate) mod names;
@@ -15,7 +18,10 @@ pub(crate) mod numeric;
 mod ownership;
 pub(crate) mod provision;
 mod relay;
+mod repair;
+mod roles;
 pub(crate) mod sessions;
+mod shares;
 pub(crate) mod sql;
 pub(crate) mod values;
 
@@ -25,8 +31,15 @@ use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio::time::Instant;
 
+pub use division::{ConnectionDivision, DEFAULT_CONNECTIONS, FEWEST_CONNECTIONS};
 pub use error::DatabaseError;
+use heartbeat::Heartbeat;
+use shares::Shares;
+
+/// What to do when there are too few.
+const MORE_CONNECTIONS: &str = "CHECKSTACK_DATABASE_CONNECTIONS allows a pod more";
 
 /// How the core uses its database.
 #[derive(Debug, Clone)]
@@ -35,77 +48,78 @@ pub struct DatabaseSettings {
     pub url: String,
     /// How long to try before giving up at start.
     pub connect_within: Duration,
-    /// Connections for the core's own work.
-    pub core_connections: u32,
-    /// Connections for the plugins' key-value stores.
-    pub key_value_connections: u32,
-    /// Connections of all plugin roles together.
-    pub plugin_connections: usize,
-    /// Connections of one plugin's role.
-    pub connections_per_plugin: usize,
+    /// How many connections, and for what.
+    pub connections: ConnectionDivision,
 }
 
 impl DatabaseSettings {
-    /// Limits that suit a replica with some dozens of plugins.
+    /// With the default limits.
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            connect_within: Duration::from_secs(60),
-            core_connections: 6,
-            key_value_connections: 6,
-            plugin_connections: 20,
-            connections_per_plugin: 4,
-        }
+        Self { url: url.into(), connect_within: Duration::from_secs(60), connections: ConnectionDivision::default() }
     }
 }
 
-/// The core's connection to its database.
+/// The core's connections to its database.
 #[derive(Clone)]
 pub(crate) struct Database {
     core: PgPool,
     key_value: PgPool,
+    key_value_shares: Shares,
+    heartbeat: Heartbeat,
     options: PgConnectOptions,
     name: String,
 }
 
 impl Database {
-    /// Connects, for as long as the settings allow, and brings the core's schema up to date.
-    pub(crate) async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        connect::open(settings).await
+    /// Connects, for as long as the settings allow, makes sure that the database is that of `instance`,
+    /// and brings the core's schema up to date.
+    pub(crate) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<Self, DatabaseError> {
+        connect::open(settings, instance).await
     }
 
-    /// Whether the database answers within `deadline`.
+    /// Whether the database answers within `deadline`, however busy the core's other connections are.
     pub(crate) async fn ping(&self, deadline: Duration) -> Result<(), DatabaseError> {
-        self.run(deadline, |connection| Box::pin(connection.ping())).await
+        self.heartbeat.ping(deadline).await
     }
 
     /// Closes all connections.
     pub(crate) async fn close(&self) {
+        self.heartbeat.close().await;
         self.core.close().await;
         self.key_value.close().await;
     }
 
-    /// Runs `work` on one of the core's own connections.
+    /// Runs `work` on one of the core's own connections, and has it within `deadline`.
     pub(crate) async fn run<T, Work>(&self, deadline: Duration, work: Work) -> Result<T, DatabaseError>
     where
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        run_on(&self.core, deadline, work).await
+        let end = Instant::now() + deadline;
+        let connection = acquire(&self.core, "its own work", deadline).await?;
+        run_on(connection, end.saturating_duration_since(Instant::now()), work).await
     }
 
-    /// Runs `work` on a connection for key-value stores, so that plugins never make the core wait.
-    pub(crate) async fn run_key_value<T, Work>(&self, deadline: Duration, work: Work) -> Result<T, DatabaseError>
+    /// Runs `work` on a connection for key-value stores, so that plugins never make the core wait: the
+    /// connection is there within `wait`, and the work done within `deadline` from then on.
+    pub(crate) async fn run_key_value<T, Work>(&self, wait: Duration, deadline: Duration, work: Work) -> Result<T, DatabaseError>
     where
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        run_on(&self.key_value, deadline, work).await
+        let connection = acquire(&self.key_value, "key-value stores", wait).await?;
+        run_on(connection, deadline, work).await
     }
 
-    /// A connection of the core that the caller keeps for long; the pool does not wait for it.
+    /// What each plugin may have of the connections for key-value stores.
+    fn key_value_shares(&self) -> &Shares {
+        &self.key_value_shares
+    }
+
+    /// A connection of the core that the caller keeps for long. It is none of the pool's, and so who has
+    /// one counts them: see [`division`].
     pub(crate) async fn dedicated(&self, deadline: Duration) -> Result<PgConnection, DatabaseError> {
         let open = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
-            connect::prepare_session(&mut connection).await?;
+            connect::prepare_session(&mut connection, &connect::CORE).await?;
             Ok::<_, sqlx::Error>(connection)
         };
         Ok(tokio::time::timeout(deadline, open).await.map_err(|_| DatabaseError::no_answer(deadline))??)
@@ -122,16 +136,30 @@ impl Database {
     }
 }
 
+async fn acquire(pool: &PgPool, purpose: &str, wait: Duration) -> Result<Used, DatabaseError> {
+    match tokio::time::timeout(wait, pool.acquire()).await {
+        Ok(Ok(connection)) => Ok(Used { connection, at_rest: true }),
+        Ok(Err(error)) if !matches!(error, sqlx::Error::PoolTimedOut) => Err(error.into()),
+        Ok(Err(_)) | Err(_) => {
+            let all = pool.options().get_max_connections();
+            Err(match pool.size() >= all && pool.num_idle() == 0 {
+                true => {
+                    DatabaseError::Busy(format!("all {all} connections that this pod has for {purpose} are in use; {MORE_CONNECTIONS}"))
+                }
+                false => DatabaseError::no_answer(wait),
+            })
+        }
+    }
+}
+
 /// A connection whose work does not end in time is closed instead of going back to the pool: the
 /// pool would wait for its answer, and a server that went away without a word never gives one.
-async fn run_on<T, Work>(pool: &PgPool, deadline: Duration, work: Work) -> Result<T, DatabaseError>
+async fn run_on<T, Work>(mut used: Used, deadline: Duration, work: Work) -> Result<T, DatabaseError>
 where
     Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
 {
-    let end = tokio::time::Instant::now() + deadline;
-    let connection = tokio::time::timeout_at(end, pool.acquire()).await.map_err(|_| DatabaseError::no_answer(deadline))??;
-    let mut used = Used { connection, at_rest: false };
-    let result = tokio::time::timeout_at(end, work(&mut used.connection)).await.map_err(|_| DatabaseError::no_answer(deadline))?;
+    used.at_rest = false;
+    let result = tokio::time::timeout(deadline, work(&mut used.connection)).await.map_err(|_| DatabaseError::no_answer(deadline))?;
     used.at_rest = true;
     Ok(result?)
 }

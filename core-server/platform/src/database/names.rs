@@ -30,6 +30,11 @@ pub(crate) fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
+/// As a text in a statement.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 fn hash(text: &str) -> String {
     Digest::of(text.as_bytes()).hex().chars().take(HASH_DIGITS).collect()
 }
@@ -66,8 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_are_quoted() {
+    fn identifiers_and_texts_are_quoted() {
         assert_eq!(quoted("plugin_a"), "\"plugin_a\"");
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("a'b"), "'a''b'");
     }
 }

@@ -5,8 +5,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::names;
 
-/// Everything in a schema that belongs to the role that asks, as `TABLE name`, `TYPE name`, …
-/// Sequences of columns go with their tables.
+/// Tables, views, sequences, types and routines of a schema that belong to the role that asks, as
+/// `TABLE name`, `TYPE name`, … Sequences of columns, indexes and row types go with their tables; what
+/// is rarer (operators, collations, text search) stays the core's, and the plugin may use it all the same.
 const OWN_OBJECTS: &str = "
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE'
                           ELSE 'TABLE' END || ' ' || c.oid::regclass::text
@@ -17,7 +18,8 @@ const OWN_OBJECTS: &str = "
     UNION ALL
     SELECT 'TYPE ' || t.oid::regtype::text
       FROM pg_type AS t
-     WHERE t.typnamespace = $1::regnamespace AND t.typowner = current_user::regrole AND t.typtype IN ('e', 'd', 'r')
+     WHERE t.typnamespace = $1::regnamespace AND t.typowner = current_user::regrole
+       AND (t.typtype IN ('e', 'd', 'r') OR EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
     UNION ALL
     SELECT 'ROUTINE ' || p.oid::regprocedure::text
       FROM pg_proc AS p

@@ -3,14 +3,13 @@
 //!
 //! A connection goes back through `DISCARD ALL`, so nothing that a plugin does to a session (its
 //! settings, temporary tables, locks, an open transaction) outlives one call. A connection that is
-//! dropped in the middle of a statement is closed and its backend terminated, by the role itself.
+//! dropped in the middle of a statement is closed and its backend terminated, by the role itself;
+//! until then it keeps its place in the budget.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use checkstack_control_api::DatabasePassword;
 use checkstack_plugin_package::PluginId;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -20,7 +19,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::relay::{self, Cut};
-use super::{DatabaseError, names};
+use super::repair::Repairs;
+use super::roles::PluginRole;
+use super::shares::Shares;
+use super::{ConnectionDivision, Database, DatabaseError, MORE_CONNECTIONS, names};
 
 /// How long an idle connection is kept.
 const KEPT_IDLE: Duration = Duration::from_secs(20);
@@ -29,27 +31,31 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// Opening, resetting and closing one connection.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
+/// SQLSTATE
+const WRONG_PASSWORD: &str = "28P01";
+
 /// The connections of all plugins of this replica.
 #[derive(Clone)]
 pub(crate) struct PluginSessions(Arc<Inner>);
 
 struct Inner {
-    options: PgConnectOptions,
-    per_plugin: usize,
-    limit: usize,
+    database: Database,
+    /// The places of all.
+    limit: u32,
     budget: Arc<Semaphore>,
     waiting_for_budget: AtomicUsize,
     /// At most one connection beyond the budget, for terminating what a plugin left running.
     terminator: Semaphore,
-    shares: Mutex<BTreeMap<PluginId, Arc<Semaphore>>>,
+    shares: Shares,
     idle: Mutex<Vec<Idle>>,
+    repairs: Repairs,
     tasks: TaskTracker,
 }
 
 /// How a plugin logs in.
 #[derive(Clone)]
 pub(crate) struct PluginLogin {
-    pub(crate) plugin_id: PluginId,
+    role: PluginRole,
     options: PgConnectOptions,
 }
 
@@ -57,7 +63,7 @@ struct Session {
     connection: PgConnection,
     cut: Cut,
     backend: i32,
-    _budget: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 struct Idle {
@@ -71,73 +77,75 @@ pub(crate) struct Lease {
     session: Option<Session>,
     login: PluginLogin,
     sessions: PluginSessions,
-    _share: OwnedSemaphorePermit,
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl PluginSessions {
-    /// `options` are the core's; each plugin's name and password are put in their place.
-    pub(crate) fn new(options: &PgConnectOptions, budget: usize, per_plugin: usize) -> Self {
+    pub(crate) fn new(database: Database, division: &ConnectionDivision) -> Self {
         Self(Arc::new(Inner {
-            options: options.clone(),
-            per_plugin: per_plugin.max(1),
-            limit: budget.max(1),
-            budget: Arc::new(Semaphore::new(budget.max(1))),
+            database,
+            limit: division.plugins,
+            budget: Arc::new(Semaphore::new(division.plugins as usize)),
             waiting_for_budget: AtomicUsize::new(0),
             terminator: Semaphore::new(1),
-            shares: Mutex::default(),
+            shares: Shares::new(division.per_plugin),
             idle: Mutex::default(),
+            repairs: Repairs::new(),
             tasks: TaskTracker::new(),
         }))
     }
 
-    /// How the plugin's role logs in, and what its sessions begin with and are reset to. That is said
+    /// How a plugin's role logs in, and what its sessions begin with and are reset to. That is said
     /// here and not in the role's own settings, because those a role may change.
-    pub(crate) fn login(
-        &self,
-        plugin_id: &PluginId,
-        role: &str,
-        schema: &str,
-        password: &DatabasePassword,
-        statement_deadline: Duration,
-    ) -> PluginLogin {
+    pub(super) fn login(&self, role: PluginRole, statement_deadline: Duration) -> PluginLogin {
         // Zero would mean without end.
         let deadline = format!("{}ms", statement_deadline.as_millis().max(1));
         let options = self
             .0
-            .options
+            .database
+            .options()
             .clone()
-            .username(role)
-            .password(password.expose())
-            .application_name(&format!("checkstack plugin {plugin_id}"))
+            .username(&role.role)
+            .password(role.password.expose())
+            .application_name(&format!("checkstack plugin {}", role.plugin_id))
             .options([
-                ("search_path", names::quoted(schema).as_str()),
+                ("search_path", names::quoted(&role.schema).as_str()),
                 ("statement_timeout", deadline.as_str()),
                 ("lock_timeout", deadline.as_str()),
                 ("idle_in_transaction_session_timeout", "60s"),
             ])
             // Statements go with the session's state when it is reset.
             .statement_cache_capacity(0);
-        PluginLogin { plugin_id: plugin_id.clone(), options }
+        PluginLogin { role, options }
     }
 
     /// A connection of the plugin, within `deadline`.
     pub(crate) async fn acquire(&self, login: &PluginLogin, deadline: Duration) -> Result<Lease, DatabaseError> {
-        let acquire = async {
-            let share = self.share(&login.plugin_id).acquire_owned().await.map_err(|_| closed())?;
-            let session = match self.idle_session(&login.plugin_id).await {
-                Some(session) => session,
-                None => self.open(login).await?,
-            };
-            Ok(Lease { session: Some(session), login: login.clone(), sessions: self.clone(), _share: share })
+        let (plugin_id, end) = (login.plugin_id(), Instant::now() + deadline);
+        let busy = |what: String| {
+            DatabaseError::Busy(format!("plugin '{plugin_id}' has waited {} ms for a connection: {what}", deadline.as_millis()))
         };
-        tokio::time::timeout(deadline, acquire).await.map_err(|_| {
-            DatabaseError::Unavailable(format!("no connection for plugin '{}' within {} ms", login.plugin_id, deadline.as_millis()))
-        })?
+        let share = tokio::time::timeout_at(end, self.0.shares.of(plugin_id).acquire_owned())
+            .await
+            .map_err(|_| busy(format!("all {} that it may have at a time in this pod are in use", self.0.shares.size())))?
+            .map_err(|_| closed())?;
+        let no_answer = |_| DatabaseError::no_answer(deadline);
+        let idle = tokio::time::timeout_at(end, self.idle_session(plugin_id)).await.map_err(no_answer)?;
+        let session = match idle {
+            Some(session) => session,
+            None => {
+                let place = tokio::time::timeout_at(end, self.place())
+                    .await
+                    .map_err(|_| busy(format!("all {} that this pod has for plugins are in use; {MORE_CONNECTIONS}", self.0.limit)))??;
+                tokio::time::timeout_at(end, self.open(login, place)).await.map_err(no_answer)??
+            }
+        };
+        Ok(Lease { session: Some(session), login: login.clone(), sessions: self.clone(), share: Some(share) })
     }
 
     /// Connections that are open now, in use or idle.
     pub(crate) fn open_connections(&self) -> usize {
-        self.0.limit.saturating_sub(self.0.budget.available_permits())
+        (self.0.limit as usize).saturating_sub(self.0.budget.available_permits())
     }
 
     /// Closes what a plugin has idle.
@@ -160,12 +168,6 @@ impl PluginSessions {
         }
     }
 
-    /// What one plugin may have in use at once.
-    fn share(&self, plugin_id: &PluginId) -> Arc<Semaphore> {
-        let mut shares = self.0.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.entry(plugin_id.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.0.per_plugin))).clone()
-    }
-
     fn with_idle<T>(&self, act: impl FnOnce(&mut Vec<Idle>) -> T) -> T {
         act(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -182,16 +184,31 @@ impl PluginSessions {
         }
     }
 
-    async fn open(&self, login: &PluginLogin) -> Result<Session, DatabaseError> {
-        let budget = self.budget().await?;
-        let (mut connection, cut) = relay::connect(&login.options, &self.0.tasks).await?;
+    async fn open(&self, login: &PluginLogin, place: OwnedSemaphorePermit) -> Result<Session, DatabaseError> {
+        let (mut connection, cut) = Box::pin(self.connect(login)).await?;
         let backend = sqlx::query_scalar("SELECT pg_catalog.pg_backend_pid()").persistent(false).fetch_one(&mut connection).await?;
-        Ok(Session { connection, cut, backend, _budget: budget })
+        Ok(Session { connection, cut, backend, place })
+    }
+
+    /// Logs in. When the role has changed its own password, it is given back the one that it had.
+    async fn connect(&self, login: &PluginLogin) -> Result<(PgConnection, Cut), DatabaseError> {
+        let attempt = Instant::now();
+        let refused = match relay::connect(&login.options, &self.0.tasks).await {
+            Err(error) if error.code() == Some(WRONG_PASSWORD) => error,
+            result => return result,
+        };
+        let (role, database) = (login.role.clone(), self.0.database.clone());
+        let provision = Box::pin(async move { role.provision_again(&database).await });
+        if !self.0.repairs.repair(login.plugin_id(), attempt, &self.0.tasks, provision).await? {
+            return Err(refused);
+        }
+        warn!(plugin = %login.plugin_id(), "the plugin's database role had another password; it has been provisioned again");
+        relay::connect(&login.options, &self.0.tasks).await
     }
 
     /// The right to open one more connection. Where the budget is used up, the connection that has
     /// been idle longest makes room, whosever it is.
-    async fn budget(&self) -> Result<OwnedSemaphorePermit, DatabaseError> {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, DatabaseError> {
         if let Ok(permit) = self.0.budget.clone().try_acquire_owned() {
             return Ok(permit);
         }
@@ -207,9 +224,10 @@ impl PluginSessions {
 
     fn close(&self, session: Session) {
         self.0.tasks.spawn(async move {
-            let Session { connection, _budget, .. } = session;
-            // However this ends, the connection and its place in the budget are gone.
+            let Session { connection, place, .. } = session;
             let _ = tokio::time::timeout(HOUSEKEEPING, connection.close()).await;
+            // However that ended.
+            drop(place);
         });
     }
 
@@ -223,31 +241,39 @@ impl PluginSessions {
                     let idle = Idle { plugin_id, session, since: Instant::now() };
                     sessions.with_idle(|all| all.push(idle));
                 }
-                // In a transaction that the plugin left open, or broken: the database undoes it.
+                // Wanted elsewhere, or in a transaction that the plugin left open, or broken: the database
+                // undoes what is not committed.
                 _ => sessions.close(session),
             }
         });
     }
 
-    /// Ends a backend that still works on something that nobody waits for.
-    fn terminate(&self, login: PluginLogin, backend: i32) {
+    /// Ends a backend that still works on something that nobody waits for. Until then, what it had
+    /// is not given to others.
+    fn terminate(&self, login: PluginLogin, backend: i32, held: Held) {
         let sessions = self.clone();
         self.0.tasks.spawn(async move {
             let terminate = async {
                 let _one_at_a_time = sessions.0.terminator.acquire().await.map_err(|_| closed())?;
-                let (mut connection, _) = relay::connect(&login.options, &sessions.0.tasks).await?;
+                let (mut connection, _) = Box::pin(sessions.connect(&login)).await?;
                 sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)").bind(backend).persistent(false).execute(&mut connection).await?;
                 connection.close().await?;
                 Ok::<_, DatabaseError>(())
             };
+            let plugin = login.plugin_id();
             match tokio::time::timeout(HOUSEKEEPING, terminate).await {
-                Ok(Ok(())) => debug!(plugin = %login.plugin_id, backend, "terminated a statement that nobody waits for"),
-                Ok(Err(error)) => {
-                    warn!(plugin = %login.plugin_id, backend, %error, "a statement that nobody waits for could not be terminated")
-                }
-                Err(_) => warn!(plugin = %login.plugin_id, backend, "a statement that nobody waits for could not be terminated in time"),
+                Ok(Ok(())) => debug!(%plugin, backend, "terminated a statement that nobody waits for"),
+                Ok(Err(error)) => warn!(%plugin, backend, %error, "a statement that nobody waits for could not be terminated"),
+                Err(_) => warn!(%plugin, backend, "a statement that nobody waits for could not be terminated in time"),
             }
+            drop(held);
         });
+    }
+}
+
+impl PluginLogin {
+    pub(crate) fn plugin_id(&self) -> &PluginId {
+        &self.role.plugin_id
     }
 }
 
@@ -265,7 +291,7 @@ impl Lease {
     /// Gives the connection back. No statement may be running on it.
     pub(crate) fn give_back(mut self) {
         if let Some(session) = self.session.take() {
-            self.sessions.recycle(self.login.plugin_id.clone(), session);
+            self.sessions.recycle(self.login.plugin_id().clone(), session);
         }
     }
 
@@ -280,11 +306,17 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            let backend = session.backend;
-            drop(session);
-            self.sessions.terminate(self.login.clone(), backend);
+            let Session { connection, backend, place, .. } = session;
+            drop(connection);
+            self.sessions.terminate(self.login.clone(), backend, Held { _place: place, _share: self.share.take() });
         }
     }
+}
+
+/// What a connection had, of the budget and of its plugin's share.
+struct Held {
+    _place: OwnedSemaphorePermit,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 struct Waiting<'a>(&'a AtomicUsize);

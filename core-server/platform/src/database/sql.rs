@@ -30,13 +30,13 @@ pub(crate) struct PluginSql {
 }
 
 impl PluginSql {
-    /// `deadline` is that of one statement; the plugin's role has it as `statement_timeout`.
+    /// `deadline` is that of one statement; the sessions of `login` begin with it as `statement_timeout`.
     pub(crate) fn new(sessions: PluginSessions, login: PluginLogin, deadline: Duration) -> Self {
         Self { sessions, login, deadline }
     }
 
     async fn lease(&self) -> Result<Lease, SqlError> {
-        // Whatever is wrong with the login is not the plugin's fault.
+        // Whatever is wrong with the login, it is not the statement.
         self.sessions.acquire(&self.login, self.deadline).await.map_err(|error| SqlError::Unavailable(error.to_string()))
     }
 

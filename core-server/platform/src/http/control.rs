@@ -65,8 +65,8 @@ struct Unready<'a> {
     checks: [(); 0],
 }
 
-/// Platform facts §1.4.
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+/// Platform facts §1.4. Who asks is told as much as in [`report`].
+async fn ready(State(shared): State<Arc<Shared>>, signed: Result<Signed, ControlFailure>) -> Response {
     let unready = |error: Option<&str>, reason: Option<&str>, retry_after: &'static str| {
         let body = Unready { ready: false, error, reason, checks: [] };
         let mut response = json_response(StatusCode::SERVICE_UNAVAILABLE, &body);
@@ -74,7 +74,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         response
     };
     match shared.gate.phase() {
-        Phase::Failed(error) => unready(Some(&error), None, "5"),
+        Phase::Failed(error) => unready(Some(error), None, "5"),
         Phase::Starting | Phase::RoutesReady => unready(None, Some("initializing"), "1"),
         Phase::ShuttingDown => unready(None, Some("shutting down"), "1"),
         Phase::Initialised => {
@@ -83,7 +83,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
             if readiness.ready {
                 shared.once_ready.set();
             }
-            json_response(if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &*readiness)
+            let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            match is_operator(signed) {
+                true => json_response(status, &*readiness),
+                false => json_response(status, &readiness.for_everybody()),
+            }
         }
     }
 }
@@ -94,8 +98,12 @@ async fn report(State(shared): State<Arc<Shared>>, signed: Result<Signed, Contro
     let core = core(&shared)?;
     let accepted_keys = core.keys.verifying().await.key_ids().map(str::to_owned).collect();
     let report = PodReport { accepted_keys, ..(*core.lifecycle.report()).clone() };
-    let is_operator = signed.is_ok_and(|Signed(signed)| signed.check_body(None).is_ok());
-    Ok(json_response(StatusCode::OK, &if is_operator { report } else { report.without_messages() }))
+    Ok(json_response(StatusCode::OK, &if is_operator(signed) { report } else { report.without_messages() }))
+}
+
+/// Whether a question without a body was signed.
+fn is_operator(signed: Result<Signed, ControlFailure>) -> bool {
+    signed.is_ok_and(|Signed(signed)| signed.check_body(None).is_ok())
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

@@ -22,8 +22,8 @@ pub(crate) enum Phase {
     RoutesReady,
     /// The first set has been worked off.
     Initialised,
-    /// The core could not start. The process is about to end.
-    Failed(String),
+    /// The core could not start, for a reason that everybody may know. The process is about to end.
+    Failed(&'static str),
     /// It was asked to end.
     ShuttingDown,
 }
@@ -62,7 +62,7 @@ impl Gate {
         let mut phases = self.phase.subscribe();
         let decided = phases.wait_for(|phase| *phase != Phase::Starting);
         match tokio::time::timeout(self.wait, decided).await {
-            Ok(Ok(phase)) => match &*phase {
+            Ok(Ok(phase)) => match *phase {
                 Phase::Failed(message) => Err(unavailable("Backend init failed", message)),
                 _ => Ok(()),
             },
@@ -111,7 +111,7 @@ mod tests {
             async move { text(gate.pass().await.unwrap_err()).await }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        gate.enter(Phase::Failed("no database".into()));
+        gate.enter(Phase::Failed("no database"));
         let expected = (503, "5".to_owned(), r#"{"error":"Backend init failed","message":"no database"}"#.to_owned());
         assert_eq!(waiting.await.unwrap(), expected);
         assert_eq!(text(gate.pass().await.unwrap_err()).await, expected);

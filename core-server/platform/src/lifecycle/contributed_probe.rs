@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use checkstack_plugin_package::PluginEntry;
 
 use crate::plugin::{CallFailure, Plugin, ProbeOutcome};
-use crate::readiness::Probe;
+use crate::readiness::{Finding, Probe, Words};
 
 /// The probes of a plugin, by their names in the registry.
 pub(super) fn contributed_probes(entry: &PluginEntry, plugin: &Arc<dyn Plugin>) -> Vec<(String, Arc<dyn Probe>)> {
@@ -27,16 +27,25 @@ struct ContributedProbe {
 
 #[async_trait]
 impl Probe for ContributedProbe {
-    async fn check(&self) -> Result<ProbeOutcome, String> {
-        self.plugin.check(&self.name).await.map_err(|failure| match failure {
-            // Everybody can read this; what happened inside is in the log.
-            CallFailure::Trapped(id, _) => format!("plugin '{id}' trapped"),
-            CallFailure::InvalidAnswer(id, _) => format!("plugin '{id}' gave an invalid answer"),
-            other => other.to_string(),
-        })
+    async fn check(&self) -> Result<Finding, Words> {
+        match self.plugin.check(&self.name).await {
+            Ok(ProbeOutcome { ok, message }) => Ok(Finding { ok, message: message.map(Words::private) }),
+            Err(failure) => Err(Words::summed_up(summary(&failure), failure.to_string())),
+        }
     }
 
     fn is_critical(&self) -> bool {
         self.critical
+    }
+}
+
+fn summary(failure: &CallFailure) -> &'static str {
+    match failure {
+        CallFailure::Overloaded(_) => "the plugin is at its concurrency limit",
+        CallFailure::DeadlineExceeded(..) => "the plugin did not answer within its deadline",
+        CallFailure::Trapped(..) => "the plugin trapped",
+        CallFailure::InvalidAnswer(..) => "the plugin gave an invalid answer",
+        CallFailure::NotRunning(_) => "the plugin is not running",
+        CallFailure::TooDeep(_) => "the plugin was not called",
     }
 }

@@ -12,8 +12,7 @@ use checkstack_control_api::report::{PluginReason, PodReport};
 use checkstack_plugin_package::PluginId;
 use tokio::sync::watch;
 
-use crate::plugin::ProbeOutcome;
-use crate::readiness::Probe;
+use crate::readiness::{Finding, Probe, Words};
 
 /// Whether this pod has ever been ready.
 #[derive(Clone, Default)]
@@ -49,16 +48,16 @@ impl CriticalPlugin {
 
 #[async_trait]
 impl Probe for CriticalPlugin {
-    async fn check(&self) -> Result<ProbeOutcome, String> {
+    async fn check(&self) -> Result<Finding, Words> {
         let report = self.reports.borrow().clone();
         let plugin = report.plugins.iter().find(|plugin| plugin.plugin_id == self.plugin_id);
         Ok(match plugin {
             Some(plugin) => {
-                // Everybody can read this; what the plugin says is in the report, for the operator.
-                let message = (plugin.reason != PluginReason::Active).then(|| format!("{:?}", plugin.reason));
-                ProbeOutcome { ok: plugin.active.is_some(), message }
+                // What the plugin says is in the report, for the operator.
+                let message = (plugin.reason != PluginReason::Active).then(|| Words::public(format!("{:?}", plugin.reason)));
+                Finding { ok: plugin.active.is_some(), message }
             }
-            None => ProbeOutcome { ok: false, message: Some("is not running".into()) },
+            None => Finding { ok: false, message: Some(Words::public("is not running")) },
         })
     }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkstack_control_api::report::PluginReason;
-use checkstack_plugin_package::{Digest, Ordering, PluginEntry, PluginId, PluginSet, order};
+use checkstack_plugin_package::{Digest, PluginEntry, PluginId, PluginSet, order};
 use tokio::time::Instant;
 
+use super::obstacles::{obstacle, satisfies};
+use super::slot::{Attempt, Bound, Failed, Form, Leaving, RebindingFailed, Running, Side, Slot, Stage, Version, Wanted};
 use crate::backoff;
 use crate::plugin::PluginFailure;
 
@@ -23,98 +25,12 @@ pub(crate) struct Fleet {
     pub(super) order: Vec<PluginId>,
     slots: BTreeMap<PluginId, Slot>,
     activations: u64,
+    incarnations: u64,
     /// What the pod has nothing to do with any more, until somebody asks.
     forgotten: Vec<PluginId>,
     /// How often a plugin was looked at: what a plan costs.
     #[cfg(test)]
     pub(super) looks: std::sync::atomic::AtomicUsize,
-}
-
-/// One plugin.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    /// What the set asks for.
-    pub(super) wanted: Option<Wanted>,
-    /// What serves.
-    pub(super) running: Option<Running>,
-    /// What served and is being taken down.
-    pub(super) leaving: Option<Leaving>,
-    /// What is being brought up.
-    pub(super) attempt: Option<Attempt>,
-    /// How bringing up `wanted` failed last.
-    pub(super) failed: Option<Failed>,
-}
-
-/// One artifact with its settings.
-#[derive(Debug, Clone)]
-pub(super) struct Version {
-    pub(super) entry: Arc<PluginEntry>,
-    pub(super) hash: Digest,
-}
-
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) version: Version,
-    /// What in the set itself keeps it from ever coming up.
-    pub(super) obstacle: Option<Obstacle>,
-}
-
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) version: Version,
-    /// Counts up with every activation in this pod.
-    pub(super) activation: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) version: Version,
-    pub(super) since: Instant,
-}
-
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) version: Version,
-    pub(super) stage: Stage,
-    /// When it reached the stage.
-    pub(super) since: Instant,
-    /// It has failed before. Nobody waits for it.
-    pub(super) again: bool,
-    /// It is to end as soon as possible.
-    pub(super) cancelled: bool,
-}
-
-/// How far an attempt has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Is being fetched, verified, compiled, loaded, asked for its description.
-    Preparing,
-    /// Waits for its turn to be initialised.
-    Prepared,
-    /// Its schema is being migrated, then its `init` runs.
-    Initialising,
-    /// Waits for all others to be initialised.
-    Initialised,
-    /// Its `after_plugins_ready` runs.
-    Announcing,
-    /// Nothing is left to do but to let it serve.
-    Announced,
-}
-
-#[derive(Debug)]
-pub(super) struct Failed {
-    hash: Digest,
-    pub(super) failure: PluginFailure,
-    attempts: u32,
-    /// None: only a change helps.
-    pub(super) retry_at: Option<Instant>,
-}
-
-/// Why a set, as it is, has no place for a plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) reason: PluginReason,
-    pub(super) message: String,
 }
 
 impl Fleet {
@@ -128,6 +44,7 @@ impl Fleet {
             order: Vec::new(),
             slots: BTreeMap::new(),
             activations: 0,
+            incarnations: 0,
             forgotten: Vec::new(),
             #[cfg(test)]
             looks: Default::default(),
@@ -166,6 +83,7 @@ impl Fleet {
             if slot.failed.as_ref().is_some_and(|failed| failed.hash != version.hash) {
                 slot.failed = None;
             }
+            slot.rebinding_failed = None;
             slot.wanted = Some(Wanted { obstacle: obstacle(entry, &entries, &ordering), version });
         }
         self.order = ordering.into_all();
@@ -192,21 +110,64 @@ impl Fleet {
                 failed.retry_at = Some(now);
                 failed.attempts = 0;
             }
+            if let (Some(failed), Some(running)) = (&mut slot.rebinding_failed, &slot.running)
+                && which(&running.version.entry, failed.failure.reason)
+            {
+                failed.retry_at = Some(now);
+                failed.attempts = 0;
+            }
         }
     }
 
     /// An attempt begins; what it is for.
-    pub(crate) fn begin(&mut self, plugin_id: &PluginId, now: Instant) -> Option<Arc<PluginEntry>> {
-        let slot = self.slots.get_mut(plugin_id)?;
-        let version = slot.wanted.as_ref()?.version.clone();
+    pub(crate) fn begin(&mut self, plugin_id: &PluginId, form: Form, now: Instant) -> Option<Arc<PluginEntry>> {
+        let slot = self.slots.get(plugin_id)?;
+        let (version, again) = match form {
+            Form::Wanted => (slot.wanted.as_ref()?.version.clone(), slot.failed.is_some()),
+            Form::Running => (slot.running.as_ref()?.version.clone(), slot.rebinding_failed.is_some()),
+        };
         let entry = version.entry.clone();
-        let again = slot.failed.is_some();
-        slot.attempt = Some(Attempt { version, stage: Stage::Preparing, since: now, again, cancelled: false });
+        let bound = self.bindable(&entry, form);
+        self.incarnations += 1;
+        let attempt =
+            Attempt { version, form, incarnation: self.incarnations, bound, stage: Stage::Preparing, since: now, again, cancelled: false };
+        self.slots.get_mut(plugin_id)?.attempt = Some(attempt);
         Some(entry)
     }
 
-    /// An attempt has come further.
+    /// The newest incarnations that the dependencies of a version can be called in. What is only bound anew bears with
+    /// dependencies that are newer than it asked for.
+    pub(super) fn bindable(&self, entry: &PluginEntry, form: Form) -> Bound {
+        let newest = |id: &PluginId, range: &str| {
+            let slot = self.slot(id)?;
+            let fits = |version: &Version| form == Form::Running || satisfies(&version.entry.version, range);
+            let attempt = slot.callable_attempt().filter(|attempt| fits(&attempt.version)).map(|attempt| attempt.incarnation);
+            attempt.or_else(|| slot.running.as_ref().filter(|running| fits(&running.version)).map(|running| running.incarnation))
+        };
+        entry.dependencies.iter().filter_map(|(id, range)| Some((id.clone(), newest(id, range)?))).collect()
+    }
+
+    /// What the attempt on a plugin is bound to.
+    pub(crate) fn bindings(&self, plugin_id: &PluginId) -> Vec<(PluginId, Side)> {
+        let attempt = self.slot(plugin_id).and_then(|slot| slot.attempt.as_ref());
+        let bound = attempt.iter().flat_map(|attempt| &attempt.bound);
+        let side = |(id, incarnation): (&PluginId, &u64)| {
+            let attempt = self.slot(id).and_then(|slot| slot.attempt.as_ref());
+            let is_attempt = attempt.is_some_and(|attempt| attempt.incarnation == *incarnation);
+            (id.clone(), if is_attempt { Side::Attempt } else { Side::Running })
+        };
+        bound.map(side).collect()
+    }
+
+    /// An attempt has come further. When it is initialised, it is bound to what its dependencies are then.
     pub(crate) fn reach(&mut self, plugin_id: &PluginId, stage: Stage, now: Instant) {
+        let bound = match self.slots.get(plugin_id).and_then(|slot| slot.attempt.as_ref()) {
+            Some(attempt) if stage == Stage::Initialising => Some(self.bindable(&attempt.version.entry, attempt.form)),
+            _ => None,
+        };
+        if let (Some(bound), Some(attempt)) = (bound, self.slots.get_mut(plugin_id).and_then(|slot| slot.attempt.as_mut())) {
+            attempt.bound = bound;
+        }
         if let Some(attempt) = self.slots.get_mut(plugin_id).and_then(|slot| slot.attempt.as_mut()) {
             attempt.stage = stage;
             attempt.since = now;
@@ -217,6 +178,14 @@ impl Fleet {
     pub(crate) fn fail(&mut self, plugin_id: &PluginId, failure: PluginFailure, now: Instant, jitter: f64) -> bool {
         let Some(slot) = self.slots.get_mut(plugin_id) else { return false };
         let Some(attempt) = slot.attempt.take() else { return false };
+        if attempt.form == Form::Running {
+            let previous = slot.rebinding_failed.take();
+            let is_news = previous.as_ref().is_none_or(|previous| previous.failure != failure);
+            let attempts = previous.map_or(0, |previous| previous.attempts).saturating_add(1);
+            let retry_at = failure.transient.then(|| now + retry_pause(failure.reason, attempts, jitter));
+            slot.rebinding_failed = Some(RebindingFailed { bound: attempt.bound, failure, attempts, retry_at });
+            return is_news;
+        }
         if slot.wanted.as_ref().is_none_or(|wanted| wanted.version.hash != attempt.version.hash) {
             // Nobody wants to know any more.
             return false;
@@ -227,6 +196,17 @@ impl Fleet {
         let retry_at = failure.transient.then(|| now + retry_pause(failure.reason, attempts, jitter));
         slot.failed = Some(Failed { hash: attempt.version.hash, failure, attempts, retry_at });
         is_news
+    }
+
+    /// What is said of a new version that `dependent` cannot work with.
+    pub(crate) fn rejection(&self, dependent: &PluginId) -> PluginFailure {
+        let failed = self.slots.get(dependent).and_then(|slot| slot.rebinding_failed.as_ref());
+        let (transient, why) = match failed {
+            Some(RebindingFailed { failure, .. }) => (failure.transient, failure.message.clone()),
+            None => (true, "old and new versions depend on each other in a circle".to_owned()),
+        };
+        let message = format!("plugin '{dependent}', which depends on it, does not come up with this version: {why}; the old one goes on");
+        PluginFailure { reason: PluginReason::DependentFailed, message, transient }
     }
 
     /// An attempt shall end without a result.
@@ -247,10 +227,13 @@ impl Fleet {
     /// What was attempted serves from now on.
     pub(crate) fn activate(&mut self, plugin_id: &PluginId) {
         let Some(slot) = self.slots.get_mut(plugin_id) else { return };
-        let Some(attempt) = slot.attempt.take() else { return };
+        let Some(Attempt { version, form, incarnation, bound, .. }) = slot.attempt.take() else { return };
         self.activations += 1;
-        slot.running = Some(Running { version: attempt.version, activation: self.activations });
-        slot.failed = None;
+        slot.running = Some(Running { version, activation: self.activations, incarnation, bound });
+        slot.rebinding_failed = None;
+        if form == Form::Wanted {
+            slot.failed = None;
+        }
     }
 
     /// What runs is being taken down.
@@ -325,50 +308,9 @@ impl Fleet {
     }
 }
 
-impl Slot {
-    fn is_empty(&self) -> bool {
-        self.wanted.is_none() && self.running.is_none() && self.leaving.is_none() && self.attempt.is_none()
-    }
-}
-
-/// Whether a version is inside a range, both in npm's syntax.
-pub(super) fn satisfies(version: &str, range: &str) -> bool {
-    match (node_semver::Version::parse(version), node_semver::Range::parse(range)) {
-        (Ok(version), Ok(range)) => range.satisfies(&version),
-        _ => false,
-    }
-}
-
 fn entry_hash(entry: &PluginEntry) -> Digest {
     // Serialising plain data does not fail; if it did, the plugin would be reloaded with each set.
     checkstack_control_api::entry_hash(entry).unwrap_or(entry.digest)
-}
-
-fn obstacle(entry: &PluginEntry, entries: &BTreeMap<&PluginId, &PluginEntry>, ordering: &Ordering<PluginId>) -> Option<Obstacle> {
-    let found = |reason, message| Some(Obstacle { reason, message });
-    let missing: Vec<String> =
-        entry.dependencies.iter().filter(|(id, _)| !entries.contains_key(id)).map(|(id, range)| format!("'{id}' ({range})")).collect();
-    if !missing.is_empty() {
-        let message =
-            format!("needs plugin {}, which this instance does not have: add a CheckstackPlugin for it", missing.join(" and plugin "));
-        return found(PluginReason::DependencyMissing, message);
-    }
-    for (id, range) in &entry.dependencies {
-        if let Some(dependency) = entries.get(id)
-            && !satisfies(&dependency.version, range)
-        {
-            let message = format!(
-                "needs plugin '{id}' in version {range}, but this instance has {}: change the version of one of the two",
-                dependency.version
-            );
-            return found(PluginReason::DependencyVersion, message);
-        }
-    }
-    let cycle = ordering.cycle_of(&entry.plugin_id)?;
-    found(
-        PluginReason::DependencyCycle,
-        format!("is part of a dependency cycle: {cycle}; one of these plugins must give up its dependency"),
-    )
 }
 
 /// How long to wait before the next attempt.

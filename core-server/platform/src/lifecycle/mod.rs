@@ -10,12 +10,15 @@
 mod contributed_probe;
 mod critical;
 mod fleet;
+mod obstacles;
 mod plan;
 mod publisher;
 mod reconciler;
 mod report;
 mod secrets;
+mod slot;
 mod stages;
+mod swap;
 mod tasks;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! - **But nobody waits long for a sick one.** What takes longer than [`PATIENCE`] at a stage, or
 //!   has failed before, holds up only its dependents.
 //! - **New beside old.** What runs is touched only when the set no longer has it, or no longer has
-//!   what it depends on.
+//!   what it depends on. What depends on each other changes at one moment: see [`swap`](super::swap).
 //! - **Down in reverse order**, dependents first.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,10 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::PluginId;
 use tokio::time::Instant;
 
-use super::fleet::{Attempt, Fleet, Slot, Stage, satisfies};
+use super::fleet::Fleet;
+use super::obstacles::satisfies;
+use super::slot::{Attempt, Form, Running, Slot, Stage};
+use super::swap::{Rejection, Swaps};
 
 /// For how long others wait for a plugin that is busy with something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,14 +30,16 @@ pub(crate) enum Action {
     Cancel(PluginId),
     /// Take down what runs.
     TakeDown(PluginId),
+    /// End the attempt on it as failed, because of another plugin.
+    Reject(Rejection),
     /// Begin an attempt: materialise and load.
-    Prepare(PluginId),
+    Prepare(PluginId, Form),
     /// Migrate and initialise.
     Initialise(PluginId),
     /// Tell it that all plugins are ready.
     Announce(PluginId),
-    /// Let the new version serve.
-    Activate(PluginId),
+    /// Let the new versions serve, all from the same moment.
+    Activate(Vec<PluginId>),
 }
 
 /// What to do now, and when to look again if nothing happens until then.
@@ -47,9 +52,11 @@ pub(crate) struct Plan {
 /// Decides. The same state gives the same plan. The work grows with plugins and dependencies, not
 /// with their square.
 pub(crate) fn plan(fleet: &Fleet, now: Instant) -> Plan {
-    let planner = Planner { fleet, now, doomed: doomed(fleet), hopeful: hopeful(fleet), loads: false, initialises: false };
+    let (doomed, hopeful, swaps) = (doomed(fleet), hopeful(fleet), Swaps::of(fleet));
+    let planner = Planner { fleet, now, doomed, hopeful, swaps, loads: false, initialises: false };
     let awaits = |stage| fleet.all().any(|(_, slot)| planner.is_worth_waiting_for(slot, stage));
-    let (loads, initialises) = (awaits(Stage::Preparing), awaits(Stage::Initialising));
+    let joins = fleet.all().any(|(id, slot)| planner.joins_a_swap(id, slot));
+    let (loads, initialises) = (awaits(Stage::Preparing), joins || awaits(Stage::Initialising));
     Planner { loads, initialises, ..planner }.plan()
 }
 
@@ -131,6 +138,7 @@ struct Planner<'a> {
     now: Instant,
     doomed: BTreeSet<&'a PluginId>,
     hopeful: BTreeSet<&'a PluginId>,
+    swaps: Swaps<'a>,
     /// Some plugin that others wait for is not loaded yet,
     loads: bool,
     /// not initialised yet.
@@ -148,21 +156,30 @@ struct Earlier {
 
 impl Planner<'_> {
     fn plan(&self) -> Plan {
-        let mut actions: Vec<Action> = Vec::new();
+        let mut actions: Vec<Action> = self.swaps.rejections(&self.doomed).into_iter().map(Action::Reject).collect();
+        if !actions.is_empty() {
+            // What was bound to them ends next.
+            return Plan { look_again: None, actions };
+        }
         actions.extend(self.cancellations());
         actions.extend(self.next_to_take_down().map(Action::TakeDown));
+        let (mut activated, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         let mut earlier = Earlier::default();
         for plugin_id in &self.fleet.order {
             let Some(slot) = self.fleet.slot(plugin_id) else { continue };
             match &slot.attempt {
-                None if self.may_begin(plugin_id, slot) => actions.push(Action::Prepare(plugin_id.clone())),
-                Some(attempt) if !self.is_futile(slot, attempt) => {
-                    actions.extend(self.advance(&earlier, plugin_id, attempt));
+                None => actions.extend(self.form(plugin_id, slot).map(|form| Action::Prepare(plugin_id.clone(), form))),
+                Some(attempt) if self.is_futile(slot, attempt) || activated.contains(plugin_id) => {}
+                Some(attempt) if attempt.stage == Stage::Announced => {
+                    if let Some(group) = self.swaps.group(plugin_id, &self.doomed, &activated, &mut waiting) {
+                        actions.push(Action::Activate(group.iter().copied().cloned().collect()));
+                        activated.extend(group);
+                    }
                 }
-                _ => {}
+                Some(attempt) => actions.extend(self.advance(&earlier, plugin_id, attempt)),
             }
             earlier.initialise |= self.is_worth_waiting_for(slot, Stage::Initialising);
-            earlier.announce |= self.is_worth_waiting_for(slot, Stage::Announced);
+            earlier.announce |= self.is_worth_waiting_for(slot, Stage::Announcing);
         }
         Plan { look_again: self.look_again(), actions }
     }
@@ -177,8 +194,14 @@ impl Planner<'_> {
     /// Whether an attempt can no longer lead to what is wanted.
     fn is_futile(&self, slot: &Slot, attempt: &Attempt) -> bool {
         let Some(wanted) = &slot.wanted else { return true };
-        attempt.cancelled
-            || wanted.version.hash != attempt.version.hash
+        let loses_a_dependency = attempt.stage >= Stage::Initialising && attempt.bound.keys().any(|id| self.doomed.contains(id));
+        if attempt.cancelled || loses_a_dependency || !self.swaps.is_bound(attempt) {
+            return true;
+        }
+        if attempt.form == Form::Running {
+            return !self.swaps.must_be_rebound(slot);
+        }
+        wanted.version.hash != attempt.version.hash
             || wanted.obstacle.is_some()
             || attempt.version.entry.dependencies.iter().any(|(id, range)| !self.is_within_reach(id, range))
     }
@@ -188,35 +211,52 @@ impl Planner<'_> {
         (runs(self.fleet, id, range) && !self.doomed.contains(id)) || self.hopeful.contains(id)
     }
 
-    fn may_begin(&self, plugin_id: &PluginId, slot: &Slot) -> bool {
+    /// In which form a plugin is to be brought up now.
+    fn form(&self, plugin_id: &PluginId, slot: &Slot) -> Option<Form> {
+        if slot.wanted.is_none() || slot.leaving.is_some() || self.doomed.contains(plugin_id) {
+            return None;
+        }
+        if self.may_begin(slot) {
+            return Some(Form::Wanted);
+        }
+        let failed_already = |running: &Running| {
+            let failed = slot.rebinding_failed.as_ref().filter(|failed| failed.retry_at.is_none_or(|at| at > self.now));
+            failed.is_some_and(|failed| failed.bound == self.fleet.bindable(&running.version.entry, Form::Running))
+        };
+        let is_due = slot.running.as_ref().is_some_and(|running| !failed_already(running));
+        (is_due && self.swaps.must_be_rebound(slot) && self.swaps.can_be_rebound(plugin_id)).then_some(Form::Running)
+    }
+
+    /// Whether a plugin is about to be initialised once more, because of another that has been just now.
+    fn joins_a_swap(&self, plugin_id: &PluginId, slot: &Slot) -> bool {
+        slot.attempt.is_none() && slot.rebinding_failed.is_none() && self.form(plugin_id, slot) == Some(Form::Running)
+    }
+
+    fn may_begin(&self, slot: &Slot) -> bool {
         let Some(wanted) = &slot.wanted else { return false };
         let is_running = slot.running.as_ref().is_some_and(|running| running.version.hash == wanted.version.hash);
         let is_due = slot.failed.as_ref().is_none_or(|failed| failed.retry_at.is_some_and(|at| at <= self.now));
         let dependencies = &wanted.version.entry.dependencies;
-        !is_running
-            && is_due
-            && wanted.obstacle.is_none()
-            && slot.leaving.is_none()
-            && !self.doomed.contains(plugin_id)
-            && dependencies.iter().all(|(id, range)| self.is_within_reach(id, range))
+        !is_running && is_due && wanted.obstacle.is_none() && dependencies.iter().all(|(id, range)| self.is_within_reach(id, range))
     }
 
     fn advance(&self, earlier: &Earlier, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {
         let dependencies = &attempt.version.entry.dependencies;
         match attempt.stage {
             Stage::Prepared => {
-                let can_be_called =
-                    |(id, range): (&PluginId, &String)| runs(self.fleet, id, range) || is_initialised(self.fleet, id, range);
+                let can_be_called = |(id, range): (&PluginId, &String)| {
+                    let comes = attempt.form == Form::Running || runs(self.fleet, id, range) || is_initialised(self.fleet, id, range);
+                    comes && !self.doomed.contains(id) && !self.swaps.is_on_its_way(id, plugin_id)
+                };
                 let in_turn = !self.loads && !earlier.initialise;
                 (in_turn && dependencies.iter().all(can_be_called)).then(|| Action::Initialise(plugin_id.clone()))
             }
             Stage::Initialised => {
-                let serves = |(id, range): (&PluginId, &String)| runs(self.fleet, id, range);
+                let is_announced = |(id, incarnation): (&PluginId, &u64)| self.swaps.is_announced(id, *incarnation);
                 let in_turn = !self.initialises && !earlier.announce;
-                (in_turn && dependencies.iter().all(serves)).then(|| Action::Announce(plugin_id.clone()))
+                (in_turn && attempt.bound.iter().all(is_announced)).then(|| Action::Announce(plugin_id.clone()))
             }
-            Stage::Announced => Some(Action::Activate(plugin_id.clone())),
-            Stage::Preparing | Stage::Initialising | Stage::Announcing => None,
+            Stage::Preparing | Stage::Initialising | Stage::Announcing | Stage::Announced => None,
         }
     }
 
@@ -258,12 +298,14 @@ impl Planner<'_> {
     }
 
     fn look_again(&self) -> Option<Instant> {
-        let retries = self.fleet.all().filter(|(_, slot)| slot.attempt.is_none()).filter_map(|(_, slot)| slot.failed.as_ref()?.retry_at);
+        let idle = || self.fleet.all().map(|(_, slot)| slot).filter(|slot| slot.attempt.is_none());
+        let retries = idle().filter_map(|slot| slot.failed.as_ref()?.retry_at);
+        let rebindings = idle().filter_map(|slot| slot.rebinding_failed.as_ref()?.retry_at);
         let patience = self.fleet.all().flat_map(|(_, slot)| {
             let attempt = slot.attempt.as_ref().map(|attempt| attempt.since);
             let leaving = slot.leaving.as_ref().map(|leaving| leaving.since);
             attempt.into_iter().chain(leaving).map(|since| since + PATIENCE)
         });
-        retries.chain(patience).filter(|at| *at > self.now).min()
+        retries.chain(rebindings).chain(patience).filter(|at| *at > self.now).min()
     }
 }

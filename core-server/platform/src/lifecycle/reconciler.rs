@@ -16,11 +16,13 @@ use tracing::{info, warn};
 
 use super::InForce;
 use super::contributed_probe::contributed_probes;
-use super::fleet::{Fleet, Stage};
+use super::fleet::Fleet;
 use super::plan::{Action, plan};
 use super::publisher::Publisher;
 use super::secrets::SecretConfig;
+use super::slot::{Form, Side, Stage};
 use super::stages::{Loaded, Stages};
+use super::swap::Rejection;
 use super::tasks::{all_ended, sleep_until, stage};
 use crate::dispatch::{Endpoint, Route};
 use crate::plugin::PluginFailure;
@@ -152,17 +154,19 @@ impl Reconciler {
     fn perform(&mut self, action: Action) {
         let now = Instant::now();
         match action {
-            Action::Prepare(id) => self.prepare(id, now),
+            Action::Prepare(id, form) => self.prepare(id, form, now),
             Action::Initialise(id) => {
                 self.fleet.reach(&id, Stage::Initialising, now);
+                self.bind(&id);
                 self.spawn(id, |stages, entry, loaded| async move { Event::Initialised(stages.initialise(&entry, &loaded).await) });
             }
             Action::Announce(id) => {
                 self.fleet.reach(&id, Stage::Announcing, now);
                 self.spawn(id, |stages, entry, loaded| async move { Event::Announced(stages.announce(&entry, &loaded).await) });
             }
-            Action::Activate(id) => self.activate(id),
+            Action::Activate(ids) => ids.into_iter().for_each(|id| self.activate(id)),
             Action::Cancel(id) => self.cancel(id),
+            Action::Reject(rejection) => self.reject(&rejection, now),
             Action::TakeDown(id) => self.take_down(id, now),
         }
     }
@@ -198,8 +202,8 @@ impl Reconciler {
         false
     }
 
-    fn prepare(&mut self, plugin_id: PluginId, now: Instant) {
-        let Some(entry) = self.fleet.begin(&plugin_id, now) else { return };
+    fn prepare(&mut self, plugin_id: PluginId, form: Form, now: Instant) {
+        let Some(entry) = self.fleet.begin(&plugin_id, form, now) else { return };
         let cancel = CancellationToken::new();
         let in_progress = InProgress { entry: entry.clone(), begun: now, cancel: cancel.clone(), loaded: None, endpoint: None };
         self.attempts.insert(plugin_id.clone(), in_progress);
@@ -212,6 +216,19 @@ impl Reconciler {
             Event::Prepared(prepared)
         };
         self.running_stages.spawn(stage(plugin_id, cancel, Box::pin(prepare), Event::Prepared));
+    }
+
+    /// From now on it calls these incarnations of its dependencies and no others.
+    fn bind(&self, plugin_id: &PluginId) {
+        let Some(loaded) = self.attempts.get(plugin_id).and_then(|in_progress| in_progress.loaded.as_ref()) else { return };
+        let endpoints = self.fleet.bindings(plugin_id).into_iter().filter_map(|(id, side)| {
+            let endpoint = match side {
+                Side::Attempt => self.attempts.get(&id)?.endpoint.clone()?,
+                Side::Running => self.serving.get(&id)?.endpoint.clone(),
+            };
+            Some((id, endpoint))
+        });
+        loaded.peers.bind(endpoints);
     }
 
     fn spawn<Work>(&mut self, plugin_id: PluginId, work: impl FnOnce(Stages, Arc<PluginEntry>, Loaded) -> Work)
@@ -244,6 +261,12 @@ impl Reconciler {
         self.stages.metrics.activation(&plugin_id, true);
         info!(plugin = %plugin_id, version = %entry.version, digest = %entry.digest, took_ms = begun.elapsed().as_millis(), "plugin is active");
         self.farewells.extend(replaced.map(|replaced| Farewell::Version(plugin_id, replaced.endpoint)));
+    }
+
+    /// Ends an attempt that is well, but that another plugin cannot work with.
+    fn reject(&mut self, Rejection { plugin, dependent }: &Rejection, now: Instant) {
+        let failure = self.fleet.rejection(dependent);
+        self.fail(plugin, failure, now);
     }
 
     /// Ends an attempt: at once where nothing of it runs, else as soon as its stage has noticed.
@@ -280,7 +303,6 @@ impl Reconciler {
         match (in_progress.endpoint, in_progress.loaded) {
             // Others may have called it already.
             (Some(endpoint), _) => {
-                self.routes_changed = true;
                 self.farewells.push(Farewell::Version(plugin_id.clone(), endpoint));
             }
             (None, Some(loaded)) if was_initialised => {
@@ -310,7 +332,6 @@ impl Reconciler {
             Event::Initialised(Ok(())) => {
                 in_progress.endpoint = in_progress.loaded.as_ref().map(|loaded| self.stages.endpoint(&in_progress.entry, loaded));
                 self.fleet.reach(plugin_id, Stage::Initialised, now);
-                self.routes_changed = true;
             }
             Event::Announced(Ok(())) => self.fleet.reach(plugin_id, Stage::Announced, now),
             Event::Prepared(Err(failure)) | Event::Initialised(Err(failure)) | Event::Announced(Err(failure)) => {
@@ -345,8 +366,7 @@ impl Reconciler {
     /// soon as it drains.
     fn settle_routes(&mut self) {
         if std::mem::take(&mut self.routes_changed) {
-            let starting = |id: &PluginId| self.attempts.get(id).and_then(|in_progress| in_progress.endpoint.clone());
-            let wanted = self.fleet.wanted().map(|id| (id.clone(), Route::NotServing(starting(id))));
+            let wanted = self.fleet.wanted().map(|id| (id.clone(), Route::NotServing));
             let serving = self.serving.iter().map(|(id, serving)| (id.clone(), Route::Serving(serving.endpoint.clone())));
             self.stages.table.replace(wanted.chain(serving).collect());
         }

@@ -3,8 +3,9 @@
 use checkstack_control_api::report::{PluginReason, PluginReport, PluginState, PodReport, RunningPlugin};
 use checkstack_plugin_package::PluginId;
 
-use super::fleet::{Fleet, Slot, Version, Wanted};
+use super::fleet::Fleet;
 use super::plan::{hopeful, runs};
+use super::slot::{Slot, Version, Wanted};
 
 /// The report of the pod `pod`.
 pub(crate) fn report(fleet: &Fleet, pod: &str, server_version: &str) -> PodReport {

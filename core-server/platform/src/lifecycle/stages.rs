@@ -45,6 +45,8 @@ pub(crate) struct Stages {
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) plugin: Arc<dyn Plugin>,
+    /// To be bound before it is initialised.
+    pub(crate) peers: Arc<Peers>,
     artifact: MaterialisedArtifact,
 }
 
@@ -52,9 +54,10 @@ impl Stages {
     /// Materialises, loads, describes.
     pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Map<String, Value>) -> Result<Loaded, PluginFailure> {
         let artifact = self.materialiser.materialise(entry).await?;
-        let load = self.loader.load(entry, &artifact, self.services(entry, config));
+        let peers = Arc::new(Peers::default());
+        let load = self.loader.load(entry, &artifact, self.services(entry, config, peers.clone()));
         let plugin = guarded("loading", LOAD, load).await?;
-        Ok(Loaded { plugin, artifact })
+        Ok(Loaded { plugin, peers, artifact })
     }
 
     /// Migrates the schema, then initialises.
@@ -105,7 +108,7 @@ impl Stages {
         self.materialiser.retain(move |name| wanted.iter().any(|wanted| wanted == name)).await;
     }
 
-    fn services(&self, entry: &PluginEntry, config: Map<String, Value>) -> PluginServices {
+    fn services(&self, entry: &PluginEntry, config: Map<String, Value>, peers: Arc<Peers>) -> PluginServices {
         let plugin_id = entry.plugin_id.clone();
         let has_database = entry.grants.database;
         let sql = has_database.then(|| {
@@ -120,7 +123,7 @@ impl Stages {
             dependencies: Arc::new(BTreeMap::clone(&entry.dependencies)),
             key_value,
             sql,
-            peers: Arc::new(Peers(self.table.clone())),
+            peers,
         }
     }
 }

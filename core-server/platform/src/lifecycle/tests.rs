@@ -10,9 +10,11 @@ use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId, PluginSet
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::fleet::{Fleet, Stage};
+use super::fleet::Fleet;
 use super::plan::{Action, PATIENCE, plan};
 use super::report::report;
+use super::slot::{Form, Stage};
+use super::swap::Rejection;
 use crate::plugin::PluginFailure;
 
 /// What a version of a plugin does.
@@ -105,8 +107,8 @@ impl Simulation {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Prepare(id) => {
-                self.fleet.begin(&id, self.now).unwrap();
+            Action::Prepare(id, form) => {
+                self.fleet.begin(&id, form, self.now).unwrap();
                 let done = match self.behaviour(&id) {
                     Behaviour::FailsToLoad => Done::Failed(PluginFailure::terminal(PluginReason::InvalidComponent, "is no component")),
                     _ => Done::Prepared,
@@ -137,9 +139,16 @@ impl Simulation {
                 };
                 self.later(STAGE_TIME, id, done);
             }
-            Action::Activate(id) => {
-                self.log.push(format!("active {id}"));
-                self.fleet.activate(&id);
+            Action::Activate(ids) => {
+                let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                self.log.push(format!("active {}", names.join(" ")));
+                ids.iter().for_each(|id| self.fleet.activate(id));
+                self.assert_bound_to_what_runs();
+            }
+            Action::Reject(Rejection { plugin, dependent }) => {
+                self.log.push(format!("reject {plugin}"));
+                let failure = self.fleet.rejection(&dependent);
+                self.fleet.fail(&plugin, failure, self.now, 1.0);
             }
             Action::Cancel(id) => match self.fleet.stage(&id) {
                 Some(Stage::Preparing | Stage::Initialising | Stage::Announcing) => {
@@ -176,8 +185,8 @@ impl Simulation {
 
     /// Of the version that is being brought up.
     fn behaviour(&self, id: &PluginId) -> Behaviour {
-        let wanted = self.report().plugins.into_iter().find(|plugin| plugin.plugin_id == *id).and_then(|plugin| plugin.desired);
-        let version = wanted.map(|wanted| wanted.version).unwrap_or_default();
+        let attempt = self.fleet.slot(id).and_then(|slot| slot.attempt.as_ref());
+        let version = attempt.map(|attempt| attempt.version.entry.version.clone()).unwrap_or_default();
         let of_version = self.behaviours.get(&format!("{id}@{version}"));
         of_version.or_else(|| self.behaviours.get(id.as_str())).copied().unwrap_or(Behaviour::Good)
     }
@@ -197,6 +206,20 @@ impl Simulation {
 
     fn active_version(&self, id: &str) -> Option<String> {
         self.plugin(id).active.map(|active| active.version)
+    }
+
+    /// At no moment does what serves call anything but what serves.
+    fn assert_bound_to_what_runs(&self) {
+        for (id, slot) in self.fleet.all() {
+            for (dependency, incarnation) in slot.running.iter().flat_map(|running| &running.bound) {
+                let running = self.fleet.slot(dependency).and_then(|slot| slot.running.as_ref());
+                assert!(
+                    running.is_none_or(|running| running.incarnation == *incarnation),
+                    "{id} is bound to a replaced {dependency}: {:?}",
+                    self.log
+                );
+            }
+        }
     }
 
     /// What was logged since the last call.
@@ -310,11 +333,73 @@ fn a_failing_upgrade_leaves_the_old_version_serving_and_a_correction_heals_it() 
     assert_eq!((a.state, a.reason), (PluginState::Failed, PluginReason::InitFailed));
     assert_eq!((a.active.unwrap().version, a.desired.unwrap().version), ("1.0.0".into(), "2.0.0".into()));
     assert_eq!(simulation.state("on-a"), ACTIVE);
-    assert_eq!(simulation.taken_log().join(", "), "init a, ready a");
+    assert_eq!(simulation.taken_log().join(", "), "init a, init on-a, ready a");
     simulation.adopt(&[entry("a@2.0.1", &[]), entry("on-a", &["a >=1"])]);
     simulation.run_until_quiet();
     assert_eq!(simulation.active_version("a").as_deref(), Some("2.0.1"));
-    assert_eq!(simulation.taken_log().join(", "), "init a, ready a, active a", "the dependent is not touched");
+    assert_eq!(simulation.taken_log().join(", "), "init a, init on-a, ready a, ready on-a, active a on-a", "and its dependent with it");
+}
+
+#[test]
+fn what_depends_on_a_replaced_plugin_is_replaced_with_it_in_order_and_at_one_moment() {
+    let mut simulation = Simulation::new();
+    let rest = [entry("b", &["a *"]), entry("c", &["b"]), entry("d", &["a *", "c"]), entry("other", &[])];
+    let with = |a: &str| [&[entry(a, &[])], &rest[..]].concat();
+    simulation.adopt(&with("a"));
+    simulation.run_until_quiet();
+    simulation.taken_log();
+    simulation.adopt(&with("a@2.0.0"));
+    simulation.run_until_quiet();
+    let expected = "init a, init b, init c, init d, ready a, ready b, ready c, ready d, active a b c d";
+    assert_eq!(simulation.taken_log().join(", "), expected);
+    assert!(simulation.report().settled);
+}
+
+#[test]
+fn a_new_version_that_a_dependent_cannot_work_with_does_not_come_to_serve() {
+    let mut simulation = Simulation::new();
+    let set = |a: &str| [entry(a, &[]), entry("b", &["a *"]), entry("c", &[])];
+    simulation.adopt(&set("a"));
+    simulation.run_until_quiet();
+    simulation.taken_log();
+    // Of the dependent nothing has changed, but now it says no.
+    simulation.behave("b", Behaviour::FailsToInit);
+    simulation.adopt(&set("a@2.0.0"));
+    simulation.run(STAGE_TIME * 10);
+    assert_eq!(simulation.taken_log().join(", "), "init a, init b, reject a");
+    let a = simulation.plugin("a");
+    assert_eq!((a.state, a.reason, a.active.unwrap().version.as_str()), (PluginState::Failed, PluginReason::DependentFailed, "1.0.0"));
+    assert_eq!(a.message, "plugin 'b', which depends on it, does not come up with this version: says no; the old one goes on");
+    assert_eq!((simulation.state("b"), simulation.state("c")), (ACTIVE, ACTIVE));
+    assert!(simulation.report().settled);
+    // It is tried again, and follows by itself.
+    simulation.behave("b", Behaviour::Good);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.active_version("a").as_deref(), Some("2.0.0"));
+    assert_eq!(simulation.taken_log().join(", "), "init a, ready a, init b, ready b, active a b");
+}
+
+#[test]
+fn a_dependent_whose_own_new_version_fails_follows_in_its_old_one() {
+    let mut simulation = Simulation::new();
+    simulation.adopt(&[entry("a", &[]), entry("b", &["a *"])]);
+    simulation.run_until_quiet();
+    simulation.behave("b@2.0.0", Behaviour::FailsToInit);
+    simulation.adopt(&[entry("a@2.0.0", &[]), entry("b@2.0.0", &["a *"])]);
+    simulation.run_until_quiet();
+    assert_eq!((simulation.active_version("a").as_deref(), simulation.active_version("b").as_deref()), (Some("2.0.0"), Some("1.0.0")));
+    assert_eq!(simulation.state("b"), (PluginState::Failed, PluginReason::InitFailed));
+}
+
+#[test]
+fn two_plugins_that_need_each_others_new_version_change_at_one_moment() {
+    let mut simulation = Simulation::new();
+    simulation.adopt(&[entry("a", &[]), entry("b", &["a ^1"])]);
+    simulation.run_until_quiet();
+    simulation.taken_log();
+    simulation.adopt(&[entry("a@2.0.0", &[]), entry("b@2.0.0", &["a ^2"])]);
+    simulation.run_until_quiet();
+    assert_eq!(simulation.taken_log().last().map(String::as_str), Some("active a b"));
 }
 
 #[test]
@@ -482,7 +567,7 @@ fn must_be_active(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<Plug
         for entry in set.iter().filter(is_good) {
             let fits = |(dependency, range): (&PluginId, &String)| {
                 let version = set.iter().find(|entry| entry.plugin_id == *dependency).map(|entry| entry.version.as_str());
-                active.contains(dependency) && version.is_some_and(|version| super::fleet::satisfies(version, range))
+                active.contains(dependency) && version.is_some_and(|version| super::obstacles::satisfies(version, range))
             };
             if entry.dependencies.iter().all(fits) {
                 active.insert(entry.plugin_id.clone());
@@ -495,7 +580,7 @@ fn must_be_active(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<Plug
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_sets_and_the_plugins_do(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkstack_control_api::paths;
+use checkstack_platform::ConnectionDivision;
 use checkstack_platform::plugin::{SqlDatabase, SqlError, SqlStatement, SqlValue};
 use reqwest::Method;
 
@@ -183,7 +184,7 @@ async fn a_plugin_cannot_change_what_its_sessions_begin_with() {
 async fn connections_are_bounded_shared_and_given_back() {
     let instance = Instance::new().await;
     let mut settings = instance.settings("pod");
-    settings.database.plugin_connections = 2;
+    settings.database.connections = ConnectionDivision { plugins: 2, ..ConnectionDivision::default() };
     let pod = instance.new_pod_with(settings).await;
     pod.platform.start(instance.loader()).await.unwrap();
     pod.run(1, &[&package("one", &[]), &package("two", &[]), &package("three", &[])]).await;

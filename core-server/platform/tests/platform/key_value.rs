@@ -1,13 +1,15 @@
 //! The key-value store of plugins.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use checkstack_platform::ConnectionDivision;
 use checkstack_platform::plugin::{KeyValueError, KeyValueStore};
 
 use crate::instance::Instance;
 use crate::packages::package;
+use crate::postgres::execute;
 
 async fn stores(instance: &Instance) -> (Arc<dyn KeyValueStore>, Arc<dyn KeyValueStore>) {
     let pod = instance.pod("pod").await;
@@ -64,4 +66,72 @@ async fn limits_are_kept() {
     assert!(invalid(one.keys("", None, 1001).await.map(|_| ())));
     one.set(&"k".repeat(512), vec![0; 1024 * 1024].into(), None).await.unwrap();
     assert_eq!(one.keys(&"k".repeat(512), None, 1).await.unwrap().len(), 1);
+}
+
+/// As long as somebody holds the entry that it wants, and however often it asks for it.
+#[tokio::test]
+async fn a_plugin_that_floods_a_contended_entry_takes_nothing_from_others() {
+    let instance = Instance::new().await;
+    let (one, two) = stores(&instance).await;
+    for store in [&one, &two] {
+        store.set("key", "before".into(), None).await.unwrap();
+    }
+    let mut admin = instance.database.admin().await;
+    execute(&mut admin, "BEGIN; SELECT FROM checkstack.plugin_kv WHERE plugin_id = 'one' AND key = 'key' FOR UPDATE").await;
+    let flood: Vec<_> = (0..50)
+        .map(|_| {
+            let one = one.clone();
+            tokio::spawn(async move { one.set("key", "after".into(), None).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        two.set("key", "after".into(), None).await.unwrap();
+        assert_eq!(two.get("key").await.unwrap().unwrap(), "after");
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut told = std::collections::BTreeSet::new();
+    for call in flood {
+        match call.await.unwrap() {
+            Err(KeyValueError::Unavailable(message)) => drop(told.insert(message)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected = [
+        "all 2 calls of the key-value store that the plugin may make at a time in this pod are under way",
+        "other calls are changing the entry, and it did not become free in time",
+    ];
+    assert_eq!(told, expected.map(String::from).into());
+    // Nothing is left of it.
+    execute(&mut admin, "COMMIT").await;
+    one.set("key", "after".into(), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_share_of_a_plugin_is_that_of_all_its_versions() {
+    let instance = Instance::new().await;
+    let pod = instance.pod("pod").await;
+    let mut stores = Vec::new();
+    for (revision, plugin) in [(1, "one@1.0.0"), (2, "one@1.1.0")] {
+        pod.run(revision, &[&package(plugin, &[])]).await;
+        stores.push(instance.scripts.services("one").key_value.unwrap());
+    }
+    stores[0].set("key", "before".into(), None).await.unwrap();
+    let mut admin = instance.database.admin().await;
+    execute(&mut admin, "BEGIN; SELECT FROM checkstack.plugin_kv WHERE key = 'key' FOR UPDATE").await;
+    let calls: Vec<_> = (0..10)
+        .map(|index| {
+            let store = stores[index % 2].clone();
+            tokio::spawn(async move { store.set("key", "after".into(), None).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    assert_eq!(instance.database.value::<i64>(blocked).await, i64::from(ConnectionDivision::default().key_value_per_plugin));
+    execute(&mut admin, "COMMIT").await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
 }

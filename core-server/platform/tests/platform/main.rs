@@ -13,11 +13,14 @@ mod scripted;
 
 mod artifacts;
 mod boot;
+mod connections;
 mod control;
+mod identity;
 mod isolation;
 mod key_value;
 mod large_answers;
 mod lifecycle;
+mod logins;
 mod migrations;
 mod outages;
 mod plugin_calls;

@@ -91,7 +91,8 @@ async fn a_migration_that_fails_leaves_the_schema_as_it_was_and_the_old_version_
 async fn a_restored_backup_is_taken_over_although_the_roles_are_gone() {
     let instance = Instance::new().await;
     let more = "CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN small AS int; CREATE VIEW seen AS SELECT * FROM things;
-        CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE counted (id serial PRIMARY KEY); CREATE SEQUENCE own";
+        CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE counted (id serial PRIMARY KEY); CREATE SEQUENCE own;
+        CREATE TYPE pair AS (one int, other int)";
     let package = package_with("uptime", &[], &[ONE, ("0002_more", more)]);
     instance.pod("before").await.run(1, &[&package]).await;
     // As pg_restore leaves it where it may create everything but does not know the role.
@@ -105,8 +106,8 @@ async fn a_restored_backup_is_taken_over_although_the_roles_are_gone() {
     .await;
 
     let after = instance.pod("after").await;
-    let all =
-        "DROP TYPE mood; DROP DOMAIN small; DROP VIEW seen; DROP FUNCTION one(); DROP TABLE counted; DROP SEQUENCE own; DROP TABLE things";
+    let all = "DROP TYPE mood; DROP DOMAIN small; DROP VIEW seen; DROP FUNCTION one(); DROP TABLE counted; DROP SEQUENCE own;
+        DROP TABLE things; DROP TYPE pair";
     let report = after.run(1, &[&package_with("uptime@1.0.1", &[], &[ONE, ("0002_more", more), ("0003_all", all)])]).await;
     assert!(report.is_active("uptime"), "{}", report.plugin("uptime").message);
     assert_eq!(tables(&instance).await, format!("__checkstack_migrations:{role}"));

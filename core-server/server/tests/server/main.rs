@@ -155,6 +155,55 @@ async fn what_cannot_start_exits_with_one_clear_line() {
 }
 
 #[tokio::test]
+async fn on_the_database_of_another_instance_it_exits_with_one_clear_line() {
+    let pod = Pod::new().await;
+    let mut server = pod.serve();
+    pod.until_ready().await;
+    assert!(server.terminate().success());
+
+    let pod = pod.with("CHECKSTACK_INSTANCE", "staging/main");
+    let (status, log) = pod.serve().ended();
+    assert_eq!(status.code(), Some(1));
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains(r#""level":"ERROR""#)).collect();
+    assert_eq!(errors.len(), 1, "{log}");
+    for part in [
+        "the server cannot serve: the database belongs to the instance 'monitoring/main', and this is 'staging/main'",
+        "run in that database: UPDATE",
+    ] {
+        assert!(errors[0].contains(part), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_says_is_for_the_log_and_not_for_everybody() {
+    let pod = Pod::new().await;
+    let server = pod.serve();
+    pod.until_ready().await;
+    let (mut admin, owner) = (pod.database.admin().await, &pod.database.owner);
+    postgres::execute(&mut admin, &format!("ALTER ROLE {owner} NOLOGIN")).await;
+    postgres::execute(&mut admin, &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{owner}'")).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let told = loop {
+        match pod.get("/.checkstack/ready").await {
+            (503, told) => break told,
+            last => assert!(Instant::now() < deadline, "still ready: {last:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(told.contains(r#""ok":false,"error":"the database refused""#) && !told.contains(owner), "{told}");
+    assert!(server.log().contains(&format!(r#"role \"{owner}\" is not permitted to log in"#)), "{}", server.log());
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_are_refused_by_name() {
+    let pod = Pod::new().await.with("CHECKSTACK_DATABASE_CONNECTIONS", "3");
+    let output = pod.command("serve").stderr(std::process::Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("--database-connections") && said.contains("3 is not in 10..=1000"), "{said}");
+}
+
+#[tokio::test]
 async fn a_set_that_nobody_has_signed_is_not_materialised() {
     let pod = Pod::new().await;
     pod.mount(&set(1, &[&package("good", &[])]));

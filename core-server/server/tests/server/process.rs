@@ -17,7 +17,7 @@ pub(crate) const NAME: &str = "monitoring/main";
 
 /// What a pod is given.
 pub(crate) struct Pod {
-    _database: TestDatabase,
+    pub(crate) database: TestDatabase,
     directory: TempDir,
     signing: SigningKey,
     address: String,
@@ -51,7 +51,7 @@ impl Pod {
             ("CHECKSTACK_STATE_DIR", path("state")),
             ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ]);
-        let pod = Self { _database: database, directory, signing, address: format!("http://127.0.0.1:{port}"), environment };
+        let pod = Self { database, directory, signing, address: format!("http://127.0.0.1:{port}"), environment };
         pod.write("keys/jwks.json", pod.signing.verifying_keys().to_json().unwrap().as_bytes());
         pod.write("keys/sealing.key", SealingKey::generate().unwrap().as_bytes());
         pod
@@ -87,7 +87,7 @@ impl Pod {
         self.command("materialise").output().unwrap()
     }
 
-    fn command(&self, command: &str) -> Command {
+    pub(crate) fn command(&self, command: &str) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_checkstack-server"));
         program.arg(command).env_clear().envs(&self.environment).stdin(Stdio::null()).stderr(Stdio::null());
         program

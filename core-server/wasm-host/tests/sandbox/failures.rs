@@ -73,13 +73,13 @@ async fn a_function_of_another_type() {
 #[tokio::test]
 async fn a_refused_configuration() {
     let failure = failure_of(Guest::default().init_fails(0, "'url' is missing")).await;
-    assert_failure(&failure, PluginReason::InvalidConfig, false, &["refused its configuration: 'url' is missing"]);
+    assert_failure(&failure, PluginReason::InvalidConfig, false, &["refused its configuration: 'url' is missing", "correct spec.config"]);
 }
 
 #[tokio::test]
 async fn a_failed_init() {
     let failure = failure_of(Guest::default().init_fails(1, "no answer from upstream")).await;
-    assert_failure(&failure, PluginReason::InitFailed, true, &["init failed: no answer from upstream"]);
+    assert_failure(&failure, PluginReason::InitFailed, true, &["init failed: no answer from upstream", "log lines of the plugin"]);
 }
 
 #[tokio::test]

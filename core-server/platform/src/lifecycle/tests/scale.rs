@@ -45,10 +45,13 @@ fn costs_little(shape: &str, plugins: &[PluginEntry]) {
     let ids: Vec<PluginId> = fleet.order.clone();
     assert_eq!(planned(&fleet, now, dependencies, &format!("{shape}, new")), PLUGINS);
     for id in &ids {
-        fleet.begin(id, now);
+        fleet.begin(id, Form::Wanted, now);
     }
-    for stage in [Stage::Preparing, Stage::Prepared, Stage::Initialising, Stage::Initialised, Stage::Announcing, Stage::Announced] {
+    for stage in [Stage::Preparing, Stage::Prepared, Stage::Initialised, Stage::Announcing, Stage::Announced] {
         for id in &ids {
+            if stage == Stage::Initialised {
+                fleet.reach(id, Stage::Initialising, now);
+            }
             fleet.reach(id, stage, now);
         }
         planned(&fleet, now, dependencies, &format!("{shape}, {stage:?}"));
