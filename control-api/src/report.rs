@@ -57,6 +57,9 @@ pub struct PluginReport {
     /// One sentence for a person: what is wrong and what to do. Empty when active.
     #[serde(default)]
     pub message: String,
+    /// It has failed, and the pod will not try again before something changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
 }
 
 /// Which artifact with which settings.

@@ -4,6 +4,8 @@
 mod status;
 mod workload;
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
@@ -147,7 +149,7 @@ pub struct DatabaseSpec {
 }
 
 /// Which plugins belong to an instance.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginsSpec {
     /// Takes only CheckstackPlugins with these labels. Left out, every CheckstackPlugin whose spec.instanceRef names this
@@ -155,13 +157,35 @@ pub struct PluginsSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schemas::label_selector")]
     pub selector: LabelSelector,
+
+    /// What happens when a change of a plugin does not become active in every pod. See [`RollbackPolicy`].
+    #[serde(default)]
+    pub rollback: RollbackPolicy,
+
+    /// How many plugin sets are kept as ControllerRevisions. Those that a plugin may have to go back to are kept in any case.
+    #[serde(default = "PluginsSpec::default_revision_history_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    pub revision_history_limit: i32,
+}
+
+/// Automatic puts the plugin back to its last form that was active in every pod, in all pods, as soon as a pod says that it
+/// cannot bring the change up, or when spec.rollout.progressDeadlineSeconds have passed and a pod that would try again has
+/// not succeeded. Manual only reports it: pods that could bring the change up go on with it, the others with the form before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RollbackPolicy {
+    /// Put the plugin back.
+    #[default]
+    Automatic,
+    /// Report it.
+    Manual,
 }
 
 /// How changes reach the pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
-    /// How long a change may take to become active in every pod before the instance reports that it is stuck.
+    /// How long a change may take to become active in every pod before the instance reports that it is
+    /// stuck, and a plugin that does not come up is put back.
     #[serde(default = "RolloutSpec::default_progress_deadline_seconds")]
     #[schemars(range(min = 10, max = 3600))]
     pub progress_deadline_seconds: i32,
@@ -173,7 +197,28 @@ impl CheckstackSpec {
     }
 }
 
+impl PluginsSpec {
+    const fn default_revision_history_limit() -> i32 {
+        10
+    }
+}
+
+impl Default for PluginsSpec {
+    fn default() -> Self {
+        Self {
+            selector: LabelSelector::default(),
+            rollback: RollbackPolicy::default(),
+            revision_history_limit: Self::default_revision_history_limit(),
+        }
+    }
+}
+
 impl RolloutSpec {
+    /// [`Self::progress_deadline_seconds`].
+    pub fn progress_deadline(&self) -> Duration {
+        Duration::from_secs(self.progress_deadline_seconds.try_into().unwrap_or_default())
+    }
+
     const fn default_progress_deadline_seconds() -> i32 {
         120
     }

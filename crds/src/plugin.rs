@@ -3,6 +3,7 @@
 #![expect(clippy::duplicated_attributes, reason = "every column has the same keys; clippy takes them for repetitions")]
 
 mod grants;
+mod history;
 mod source;
 mod status;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use grants::{GrantsSpec, HttpGrantSpec};
+pub use history::{MAX_HISTORY, PluginHistoryEntry, RolloutState};
 pub use source::{PluginSource, TarballSource};
 pub use status::{CheckstackPluginStatus, InstanceCounts, MAX_REPORTED_PODS, PodPluginState, PodPluginStatus};
 

@@ -65,12 +65,17 @@ pub(crate) fn stored_plugin(name: &str, plugin_id: &str, patch: Value) -> Checks
     let status = json!({ "status": {
         "pluginId": plugin_id, "package": format!("@acme/{plugin_id}"), "version": "1.0.0",
         "digest": Digest::of(plugin_id.as_bytes()), "resolvedSource": Digest::of(b"source"),
-        "conditions": [{
-            "type": "Materialized", "status": "True", "reason": "Stored", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }],
+        "conditions": [materialized(5)],
     } });
     plugin(name, merged(status, patch))
+}
+
+/// The condition that says so of a generation.
+pub(crate) fn materialized(generation: i64) -> Value {
+    json!({
+        "type": "Materialized", "status": "True", "reason": "Stored", "message": "", "observedGeneration": generation,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    })
 }
 
 pub(crate) fn entry(resource: &str, plugin_id: &str) -> PluginEntry {
@@ -102,6 +107,7 @@ pub(crate) fn target(entries: Vec<PluginEntry>) -> Target {
             generation: 5,
             digest: Some(entry.digest.to_string()),
             standing: Standing::Current,
+            attempt: "first".into(),
         };
         (entry.resource.clone(), member)
     };
@@ -123,6 +129,7 @@ pub(crate) fn active(entry: &PluginEntry) -> PluginReport {
         state: PluginState::Active,
         reason: PluginReason::Active,
         message: String::new(),
+        terminal: false,
     }
 }
 

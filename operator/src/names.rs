@@ -38,6 +38,9 @@ pub const SIGNING_KEY_SINCE: &str = "checkstack.io/signing-key-since";
 /// Annotation of the Secret with the keys: since when pods can learn the key that signs next.
 pub const NEXT_SIGNING_KEY_SINCE: &str = "checkstack.io/next-signing-key-since";
 
+/// Annotation of a CheckstackPlugin: each new value has a form that was rolled back tried again.
+pub const RETRY: &str = "checkstack.io/retry";
+
 /// Finalizer of a CheckstackPlugin: pods must let go of it, and its data may have to be purged.
 pub const PLUGIN_FINALIZER: &str = "checkstack.io/deregister";
 

@@ -48,7 +48,7 @@ pub struct CheckstackStatus {
     /// The plugin set that the pods shall run, and the one they run.
     pub plugin_set: PluginSetStatus,
 
-    /// DatabaseReachable, Available, Progressing, Ready; Reconciling and Stalled while they are true.
+    /// DatabaseReachable, Available, Progressing, Ready; RolledBack, Reconciling and Stalled while they are true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::conditions")]
     pub conditions: Vec<Condition>,
@@ -65,6 +65,10 @@ pub struct PluginSetStatus {
     /// What every ready pod reports to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<PluginSetVersion>,
+
+    /// The last one of which every plugin was active in every ready pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<PluginSetVersion>,
 }
 
 /// One version of the plugin set.

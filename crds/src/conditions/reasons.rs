@@ -158,6 +158,7 @@ reasons! {
         DatabaseUnreachable: "The pods cannot use the database.", "Check that PostgreSQL runs, that the URL in the Secret is right, and that its user may log in. The pods try again by themselves.";
         PodsNotReady: "Not all wanted pods are ready.", "The message says what the pods wait for; else look at them with kubectl describe.";
         PodsUnreachable: "The operator cannot ask the pods for their state.", "If the pods are healthy, a NetworkPolicy may keep the operator away from their port http.";
+        PluginRolledBack: "A new form of a plugin did not come up in every pod, and the form before was put back into all of them.", "Look at the plugins that the message names. They are tried again when their spec, their package or a Secret of theirs changes, or when you set the annotation checkstack.io/retry of the plugin to a new value.";
         PluginsNotReady: "The pods serve, but a plugin of the instance does not.", "Look at the plugins that the message names.";
         RolloutStuck: "A change did not become active in every pod within spec.rollout.progressDeadlineSeconds.", "The message names the first pod that is behind and why. Pods with the state before go on serving.";
         Internal: "The operator failed in a way that it should not.", "Report it with the message and the logs.";
@@ -199,11 +200,11 @@ mod tests {
         let names = |types: &[&'static str]| types.join(" ");
         assert_eq!(
             names(&PluginConditionType::ALL.iter().map(|t| t.as_str()).collect::<Vec<_>>()),
-            "Resolved Verified Compatible Materialized Loaded Ready Reconciling Stalled"
+            "Resolved Verified Compatible Materialized Loaded Ready RolledBack Reconciling Stalled"
         );
         assert_eq!(
             names(&InstanceConditionType::ALL.iter().map(|t| t.as_str()).collect::<Vec<_>>()),
-            "DatabaseReachable Available Progressing Ready Reconciling Stalled"
+            "DatabaseReachable Available Progressing Ready RolledBack Reconciling Stalled"
         );
     }
 }

@@ -48,6 +48,7 @@ condition_types! {
         Materialized: "The package file is in the instance's artifact store; the source is not needed any more.",
         Loaded: "Every pod that should run the plugin reports that it does.",
         Ready: "The plugin serves in every pod, in the version and with the settings of spec. Summary of the others, with the reason of the first that is not True.",
+        RolledBack: "What spec asks for did not come up in every pod, and the form before was put back into all of them. Its reason is the one that a pod gave. Present only while True.",
         Reconciling: "The operator or a pod is working on a change. Present only while True.",
         Stalled: "Nothing will happen until somebody changes something. Present only while True.",
     }
@@ -60,6 +61,7 @@ condition_types! {
         Available: "Enough pods are ready to serve.",
         Progressing: "A new plugin set, release or setting is on its way into the pods.",
         Ready: "Every wanted pod serves, with the plugin set that is wanted. Summary of the others.",
+        RolledBack: "A plugin was put back to the form before. Present only while True.",
         Reconciling: "The operator or a pod is working on a change. Present only while True.",
         Stalled: "Nothing will happen until somebody changes something. Present only while True.",
     }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::history::PluginHistoryEntry;
 use crate::schemas;
 
 /// How many pods a status lists: those of a rollout of the largest instance. Beyond it, pods where
@@ -67,7 +68,12 @@ pub struct CheckstackPluginStatus {
     #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pods: Vec<PodPluginStatus>,
 
-    /// Resolved, Verified, Compatible, Materialized, Loaded, Ready; Reconciling and Stalled while they are true.
+    /// What was handed to the pods and what became of it, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub history: Vec<PluginHistoryEntry>,
+
+    /// Resolved, Verified, Compatible, Materialized, Loaded, Ready; RolledBack, Reconciling and Stalled while they are true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::conditions")]
     pub conditions: Vec<Condition>,

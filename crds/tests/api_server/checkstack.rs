@@ -42,7 +42,7 @@ pub fn full() -> Value {
         "imagePullPolicy": "IfNotPresent",
         "imagePullSecrets": [{ "name": "mirror" }, { "name": "other.mirror" }],
         "database": { "urlSecretRef": { "name": "main-db", "key": "DATABASE_URL" } },
-        "plugins": { "selector": {
+        "plugins": { "rollback": "Manual", "revisionHistoryLimit": 3, "selector": {
             "matchLabels": { "team": "web", "example.com/tier": "" },
             "matchExpressions": [
                 { "key": "stage", "operator": "In", "values": ["prod", "test"] },
@@ -265,6 +265,21 @@ async fn bounds_and_types_are_kept() {
             "spec.rollout.progressDeadlineSeconds",
             "less than or equal to 3600",
             spec(json!({ "rollout": { "progressDeadlineSeconds": 3601 } })),
+        ),
+        refused(
+            "spec.plugins.rollback",
+            "supported values: \"Automatic\", \"Manual\"",
+            spec(json!({ "plugins": { "rollback": "Never" } })),
+        ),
+        refused(
+            "spec.plugins.revisionHistoryLimit",
+            "greater than or equal to 1",
+            spec(json!({ "plugins": { "revisionHistoryLimit": 0 } })),
+        ),
+        refused(
+            "spec.plugins.revisionHistoryLimit",
+            "less than or equal to 100",
+            spec(json!({ "plugins": { "revisionHistoryLimit": 101 } })),
         ),
         refused(
             "spec.podTemplate.terminationGracePeriodSeconds",

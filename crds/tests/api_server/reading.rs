@@ -6,7 +6,7 @@ use checkstack_crds::checkstack::{PluginSetStatus, PluginSetVersion};
 use checkstack_crds::conditions::{
     InstanceConditionReason, InstanceConditionType, NewCondition, PluginConditionReason, PluginConditionType, set_condition,
 };
-use checkstack_crds::plugin::{InstanceCounts, MAX_REPORTED_PODS, PodPluginState, PodPluginStatus};
+use checkstack_crds::plugin::{InstanceCounts, MAX_REPORTED_PODS, PluginHistoryEntry, PodPluginState, PodPluginStatus, RolloutState};
 use checkstack_crds::{Checkstack, CheckstackPlugin, CheckstackPluginStatus, CheckstackStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -152,7 +152,11 @@ pub fn instance_status() -> CheckstackStatus {
         selector: "app.kubernetes.io/instance=main".into(),
         url: Some("http://main.monitoring.svc".into()),
         version: Some("0.1.0".into()),
-        plugin_set: PluginSetStatus { desired: Some(PluginSetVersion { revision: 5, ..version.clone() }), active: Some(version) },
+        plugin_set: PluginSetStatus {
+            desired: Some(PluginSetVersion { revision: 5, ..version.clone() }),
+            active: Some(version.clone()),
+            last_good: Some(version),
+        },
         conditions,
     }
 }
@@ -185,6 +189,17 @@ pub fn plugin_status(pods: usize) -> CheckstackPluginStatus {
                 message: "the plugin says: no route".into(),
             })
             .collect(),
+        history: vec![PluginHistoryEntry {
+            revision: 4,
+            version: "1.2.0".into(),
+            digest: digest.clone(),
+            hash: digest.clone(),
+            state: RolloutState::RolledBack,
+            started_at: Some(time()),
+            attempt: "c".repeat(64),
+            reason: PluginConditionReason::InitFailed.to_string(),
+            message: "the plugin says: no route (pod main-0)".into(),
+        }],
         conditions,
     }
 }
@@ -205,10 +220,12 @@ async fn fields_of_a_later_release_are_dropped_by_the_server_and_ignored_by_rust
     let mut later: Value = serde_json::to_value(plugin_status(1)).unwrap();
     later["history"] = json!([{ "digest": "x" }]);
     later["pods"][0]["state"] = json!("Quarantined");
+    later["history"][0]["state"] = json!("Improved");
     let object =
         changed(&plugin::good(), &json!({ "spec": { "source": { "oci": { "reference": "x" } }, "verification": {} }, "status": later }));
     let read: CheckstackPlugin = serde_json::from_value(object).unwrap();
-    assert_eq!(read.status.unwrap().pods[0].state, PodPluginState::Unknown);
+    let status = read.status.unwrap();
+    assert_eq!((status.pods[0].state, status.history[0].state), (PodPluginState::Unknown, RolloutState::Unknown));
 }
 
 fn read<K: CustomResourceExt + serde::de::DeserializeOwned>(object: &DynamicObject) -> K {

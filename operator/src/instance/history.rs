@@ -1,5 +1,7 @@
 //! Reads and writes the revisions of an instance's plugin set.
 
+use std::collections::BTreeSet;
+
 use checkstack_crds::Checkstack;
 use checkstack_plugin_package::{Digest, PluginSet};
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -64,10 +66,11 @@ pub(crate) async fn assign(
 }
 
 /// Removes revisions beyond the history.
-pub(crate) async fn prune(context: &Context, instance: &Checkstack) -> Result<(), InstanceError> {
+pub(crate) async fn prune(context: &Context, instance: &Checkstack, needed: &BTreeSet<u64>) -> Result<(), InstanceError> {
     let uid = instance.uid().unwrap_or_default();
     let Some(mut history) = context.instance_memory.history(&uid) else { return Ok(()) };
-    for name in surplus(&history.own) {
+    let limit = usize::try_from(instance.spec.plugins.revision_history_limit).unwrap_or(1);
+    for name in surplus(&history.own, limit, needed) {
         let deletion = api(context, instance).delete(&name, &DeleteParams::default()).await.map(|_| ());
         not_found_is_fine(deletion).during("delete", || format!("ControllerRevision '{name}'"))?;
         history.own.retain(|revision| revision.name != name);

@@ -1,6 +1,6 @@
 //! One reconciliation of a Checkstack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use checkstack_control_api::sealed::{seal, secret_config_hash};
 use checkstack_control_api::{SecretValues, entry_hash, set_signature};
 use checkstack_crds::conditions::{InstanceConditionReason as Reason, InstanceConditionType as Type, NewCondition, equal_ignoring_times};
 use checkstack_crds::{Checkstack, CheckstackPlugin, CheckstackStatus};
-use checkstack_plugin_package::{Digest, PluginId};
+use checkstack_plugin_package::{Digest, PluginId, PluginSet};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -22,7 +22,7 @@ use rand::RngExt;
 use serde_json::{Map, Value};
 
 use super::keys::{InstanceKeys, InvalidKeys};
-use super::objects::{self, PodInputs};
+use super::objects::{self, PodInputs, SecretSettings};
 use super::set::{BuiltSet, PreviousSet, SetInputs, build};
 use super::status::{StatusInputs, compute, transitions};
 use super::{history, secrets};
@@ -154,9 +154,11 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     progress.database_problem = database.as_ref().err().cloned();
     let database_checksum = database.ok().map(|url| keys.sealing.checksum("database-url", &url));
 
+    let mut needed_revisions = BTreeSet::new();
     let published = match plugin_set(instance, context, Plugins { readable: &plugins, unreadable: &unreadable }, keys).await {
         Ok(revised) => {
             progress.set = Some((revised.built.set.revision, revised.hash));
+            needed_revisions.clone_from(&revised.built.needed_revisions);
             publish_set(instance, context, keys, revised).await
         }
         Err(error) => Err(error),
@@ -170,7 +172,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     }
     let published_since = context.instance_memory.published(&uid(instance), keys.signing.key_id());
     apply_objects(instance, context, keys, database_checksum).await?;
-    history::prune(context, instance).await?;
+    history::prune(context, instance, &needed_revisions).await?;
     progress.rotation_in = secrets::rotate(context, instance, &found, published_since.elapsed()).await?;
     Ok(())
 }
@@ -198,10 +200,13 @@ async fn plugin_set(
     let selector =
         Selector::try_from(instance.spec.plugins.selector.clone()).map_err(|error| InstanceError::InvalidSelector(error.to_string()))?;
     let secrets = secrets::plugin_secrets(context, plugins.readable).await?;
+    let (current, last_good) = previous_secrets(context, &key).await?;
     let previous = PreviousSet {
         entries: history.own.last().and_then(|latest| latest.set.clone()).map(|set| set.plugins).unwrap_or_default(),
-        secrets: previous_secrets(context, &key).await?,
+        secrets: current,
+        last_good_secrets: last_good,
     };
+    let past: Vec<(u64, &PluginSet)> = history.own.iter().rev().filter_map(|known| Some((known.revision, known.set.as_ref()?))).collect();
     let keyed_hash = |id: &PluginId, values: &Map<String, Value>| secret_config_hash(id, values, &keys.sealing);
     let inputs = SetInputs {
         instance: key.to_string(),
@@ -210,6 +215,7 @@ async fn plugin_set(
         unreadable: plugins.unreadable,
         secrets: &secrets,
         previous: &previous,
+        past: &past,
         keyed_hash: &keyed_hash,
     };
     let internal = |error: serde_json::Error| InstanceError::Internal(error.to_string());
@@ -221,9 +227,10 @@ async fn plugin_set(
     Ok(RevisedSet { built, hash })
 }
 
-/// Secret values as they were delivered before, for plugins whose new ones cannot be put together.
+/// Secret values as they were delivered before, and those to go back to, for plugins whose new ones cannot be put together
+/// or do not work.
 /// The Secret is not watched: what was seen of it is told to the applier here.
-async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<BTreeMap<PluginId, Map<String, Value>>, InstanceError> {
+async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(SecretSettings, SecretSettings), InstanceError> {
     let key = ObjectKey::new(&instance.namespace, names::plugin_config_secret(&instance.name));
     match context.references.secret(&key).await? {
         Some(secret) => {
@@ -232,17 +239,17 @@ async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<BTr
         }
         None => {
             context.applier.gone("Secret", &key);
-            Ok(BTreeMap::new())
+            Ok(Default::default())
         }
     }
 }
 
 /// Puts the set where pods that start find it, and hands it to those that run.
 async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKeys, revised: RevisedSet) -> Result<(), InstanceError> {
-    let RevisedSet { built: BuiltSet { set, secrets, members }, hash } = revised;
+    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, .. }, hash } = revised;
     let internal = |error: String| InstanceError::Internal(error);
     let signature = set_signature::sign(&set, &keys.signing).map_err(|error| internal(error.to_string()))?;
-    let config = objects::plugin_config(instance, &secrets).map_err(|error| internal(error.to_string()))?;
+    let config = objects::plugin_config(instance, &secrets, &last_good_secrets).map_err(|error| internal(error.to_string()))?;
     check_size("secret settings", config.data.iter().flatten().map(|(_, file)| file.0.len()).sum())?;
     // The values before the set that names them.
     context.applier.apply(&config).await?;
@@ -338,7 +345,7 @@ fn overdue_in(instance: &Checkstack, context: &Context, view: Option<&crate::fle
         context.instance_memory.rolled_out(&uid);
         return None;
     }
-    let deadline = Duration::from_secs(u64::try_from(instance.spec.rollout.progress_deadline_seconds).unwrap_or(120));
+    let deadline = instance.spec.rollout.progress_deadline();
     let since = context.instance_memory.rolling_since(&uid, view.target.hash);
     Some(deadline.saturating_sub(since.elapsed()))
 }

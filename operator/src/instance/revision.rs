@@ -1,5 +1,7 @@
 //! The history of an instance's plugin sets: one ControllerRevision each.
 
+use std::collections::BTreeSet;
+
 use checkstack_crds::Checkstack;
 use checkstack_plugin_package::{Digest, PluginSet};
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -8,9 +10,6 @@ use kube::ResourceExt;
 
 use super::objects::owned_metadata;
 use crate::names;
-
-/// How many revisions are kept.
-pub(crate) const HISTORY: usize = 10;
 
 /// A revision that exists.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,12 +62,13 @@ pub(crate) fn known_revision(object: &ControllerRevision) -> KnownRevision {
     KnownRevision { name: object.name_any(), revision: u64::try_from(object.revision).unwrap_or(0), set }
 }
 
-/// The names of the revisions beyond the history, oldest first.
-pub(crate) fn surplus(revisions: &[KnownRevision]) -> Vec<String> {
+/// The names of the revisions beyond the newest `limit`, oldest first, but for those that are needed. The newest is kept.
+pub(crate) fn surplus(revisions: &[KnownRevision], limit: usize, needed: &BTreeSet<u64>) -> Vec<String> {
     let mut sorted: Vec<&KnownRevision> = revisions.iter().collect();
     sorted.sort_by_key(|revision| revision.revision);
-    let surplus = sorted.len().saturating_sub(HISTORY);
-    sorted.into_iter().take(surplus).map(|revision| revision.name.clone()).collect()
+    let surplus = sorted.len().saturating_sub(limit.max(1));
+    let old = sorted.into_iter().take(surplus).filter(|revision| !needed.contains(&revision.revision));
+    old.map(|revision| revision.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -112,8 +112,12 @@ mod tests {
     #[test]
     fn only_the_history_is_kept() {
         let revision = |number: u64| KnownRevision { name: format!("main-{number}"), revision: number, set: None };
-        assert!(surplus(&(1..=10).map(revision).collect::<Vec<_>>()).is_empty());
+        let revisions = |numbers: std::ops::RangeInclusive<u64>| numbers.rev().map(revision).collect::<Vec<_>>();
+        let none = BTreeSet::new();
+        assert!(surplus(&revisions(1..=10), 10, &none).is_empty());
         // By number, not by name.
-        assert_eq!(surplus(&(2..=13).rev().map(revision).collect::<Vec<_>>()), ["main-2", "main-3"]);
+        assert_eq!(surplus(&revisions(2..=13), 10, &none), ["main-2", "main-3"]);
+        assert_eq!(surplus(&revisions(2..=13), 10, &[2, 9].into()), ["main-3"]);
+        assert_eq!(surplus(&revisions(7..=9), 0, &none), ["main-7", "main-8"]);
     }
 }

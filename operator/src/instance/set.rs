@@ -1,18 +1,26 @@
 //! Which plugins an instance must run: the plugin set, computed from the CheckstackPlugins.
 //!
 //! A plugin whose new form cannot be built yet (its source does not answer, a Secret is missing)
-//! keeps the place and the form that it had: a mistake in YAML must not stop what serves.
+//! keeps the place and the form that it had: a mistake in YAML must not stop what serves. One whose
+//! new form was put back has its last good form.
+
+mod fallback;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use checkstack_control_api::entry_hash;
 use checkstack_crds::CheckstackPlugin;
-use checkstack_crds::conditions::{PluginConditionType, is_true};
+use checkstack_crds::conditions::{ConditionStatus, PluginConditionType, find_condition};
+use checkstack_crds::plugin::PluginHistoryEntry;
 use checkstack_plugin_package::{Digest, Grants, HttpGrant, PluginEntry, PluginId, PluginSet, order};
 use kube::core::{Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value};
 
-use crate::plugin::Facts;
+use self::fallback::{Fallback, fallback};
+use super::attempts::{Tried, identify};
+use crate::names;
+use crate::plugin::{Facts, rollout};
 
 /// The values that a plugin's `configFrom` leads to, or what is wrong with it.
 pub(crate) type SecretConfig = Result<Map<String, Value>, SecretProblem>;
@@ -44,6 +52,8 @@ pub(crate) struct SetInputs<'a> {
     pub(crate) secrets: &'a BTreeMap<String, SecretConfig>,
     /// The set of the latest revision, with the secret values of its plugins.
     pub(crate) previous: &'a PreviousSet,
+    /// All sets that are kept, the newest first, with their revisions.
+    pub(crate) past: &'a [(u64, &'a PluginSet)],
     /// Makes the hash of secret values that the set holds in their place.
     pub(crate) keyed_hash: &'a KeyedHash<'a>,
 }
@@ -56,6 +66,8 @@ pub(crate) type KeyedHash<'a> = dyn Fn(&PluginId, &Map<String, Value>) -> Result
 pub(crate) struct PreviousSet {
     pub(crate) entries: Vec<PluginEntry>,
     pub(crate) secrets: BTreeMap<PluginId, Map<String, Value>>,
+    /// Other values that a plugin may have to go back to.
+    pub(crate) last_good_secrets: BTreeMap<PluginId, Map<String, Value>>,
 }
 
 /// The result.
@@ -65,6 +77,10 @@ pub(crate) struct BuiltSet {
     pub(crate) set: PluginSet,
     /// Secret values, of the plugins that have any.
     pub(crate) secrets: BTreeMap<PluginId, Map<String, Value>>,
+    /// Other values that a plugin may have to go back to.
+    pub(crate) last_good_secrets: BTreeMap<PluginId, Map<String, Value>>,
+    /// Revisions with a form that a plugin may have to go back to.
+    pub(crate) needed_revisions: BTreeSet<u64>,
     /// By `metadata.name`: what became of each plugin.
     pub(crate) members: BTreeMap<String, Member>,
 }
@@ -78,6 +94,8 @@ pub(crate) struct Member {
     /// `status.digest` that was looked at.
     pub(crate) digest: Option<String>,
     pub(crate) standing: Standing,
+    /// See [`attempts`](super::attempts). Empty for a plugin that is not in the set.
+    pub(crate) attempt: String,
 }
 
 /// Whether a plugin is in the set.
@@ -85,7 +103,7 @@ pub(crate) struct Member {
 pub(crate) enum Standing {
     /// As its spec and its verified artifact say.
     Current,
-    /// As it was before, because the new form cannot be built.
+    /// As it was before, because the new form cannot be built, or was put back.
     Held(Obstacle),
     /// Not in the set.
     Out(Obstacle),
@@ -104,6 +122,8 @@ pub(crate) enum Obstacle {
     NotMaterialised,
     /// Its secret settings cannot be put together.
     Secret(SecretProblem),
+    /// The pods could not bring it up, and it was put back.
+    RolledBack,
     /// An older CheckstackPlugin has the same plugin id.
     Duplicate { plugin_id: PluginId, winner: String },
     /// The object cannot be read.
@@ -115,7 +135,7 @@ pub(crate) enum Obstacle {
 /// Computes the set.
 pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Error> {
     let mut members = BTreeMap::new();
-    let mut candidates: Vec<Candidate> = unreadable(inputs).collect();
+    let mut candidates: Vec<Candidate<'_>> = unreadable(inputs)?;
     for plugin in by_age(inputs) {
         let verdict = candidate(inputs, plugin)?;
         let standing = match &verdict {
@@ -125,7 +145,77 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
         members.insert(plugin.name_any(), member(plugin, standing));
         candidates.extend(verdict);
     }
-    let mut chosen: BTreeMap<PluginId, Candidate> = BTreeMap::new();
+    for (place, attempt) in identify(&candidates.iter().map(Candidate::tried).collect::<Vec<_>>()).into_iter().enumerate() {
+        let Some(candidate) = candidates.get_mut(place) else { continue };
+        let refused = candidate.held.is_none() && rollout::refused(candidate.history(), &attempt).is_some();
+        let before = if refused { fallback(inputs, candidate)? } else { None };
+        let Some(member) = members.get_mut(&candidate.entry.resource) else { continue };
+        member.attempt = attempt;
+        if let Some(before) = before {
+            member.standing = Standing::Held(Obstacle::RolledBack);
+            candidate.go_back_to(before);
+        }
+    }
+    let chosen = without_duplicates(candidates, &mut members);
+    let mut built = BuiltSet {
+        set: PluginSet::empty(inputs.instance.clone()),
+        secrets: BTreeMap::new(),
+        last_good_secrets: BTreeMap::new(),
+        needed_revisions: BTreeSet::new(),
+        members,
+    };
+    for (id, candidate) in in_order(chosen) {
+        if let Some(Fallback { revision, secrets, .. }) = fallback(inputs, &candidate)? {
+            built.needed_revisions.insert(revision);
+            if !secrets.is_empty() {
+                built.last_good_secrets.insert(id.clone(), secrets);
+            }
+        }
+        if !candidate.secrets.is_empty() {
+            built.secrets.insert(id, candidate.secrets);
+        }
+        built.set.plugins.push(candidate.entry);
+    }
+    Ok(built)
+}
+
+/// A plugin that shall be in the set, and how.
+struct Candidate<'a> {
+    /// None for one that cannot be read.
+    plugin: Option<&'a CheckstackPlugin>,
+    entry: PluginEntry,
+    /// Of the entry.
+    hash: Digest,
+    secrets: Map<String, Value>,
+    held: Option<Obstacle>,
+}
+
+impl<'a> Candidate<'a> {
+    fn tried(&self) -> Tried<'_> {
+        let generation = self.plugin.and_then(|plugin| plugin.meta().generation).unwrap_or_default();
+        Tried {
+            plugin_id: &self.entry.plugin_id,
+            hash: self.hash,
+            object: (self.plugin.and_then(|plugin| plugin.uid()).unwrap_or_default(), generation),
+            retry: self.plugin.and_then(|plugin| plugin.annotations().get(names::RETRY)).map(String::as_str),
+            dependencies: self.entry.dependencies.keys().collect(),
+        }
+    }
+
+    fn history(&self) -> &'a [PluginHistoryEntry] {
+        self.plugin.and_then(|plugin| plugin.status.as_ref()).map(|status| status.history.as_slice()).unwrap_or_default()
+    }
+
+    fn go_back_to(&mut self, form: Fallback) {
+        let Fallback { entry, hash, secrets, .. } = form;
+        (self.entry, self.hash, self.secrets) = (entry, hash, secrets);
+        self.held = Some(Obstacle::RolledBack);
+    }
+}
+
+/// One for each plugin id: the first.
+fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, members: &mut BTreeMap<String, Member>) -> BTreeMap<PluginId, Candidate<'a>> {
+    let mut chosen: BTreeMap<PluginId, Candidate<'a>> = BTreeMap::new();
     for candidate in candidates {
         let plugin_id = candidate.entry.plugin_id.clone();
         match chosen.get(&plugin_id) {
@@ -140,31 +230,20 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
             }
         }
     }
-    let nodes = chosen.iter().map(|(id, candidate)| (id.clone(), candidate.entry.dependencies.keys().cloned().collect::<Vec<_>>()));
-    let places = order(nodes).into_all();
-    let mut secrets = BTreeMap::new();
-    let mut plugins = Vec::with_capacity(places.len());
-    for id in places {
-        if let Some(candidate) = chosen.remove(&id) {
-            if !candidate.secrets.is_empty() {
-                secrets.insert(id, candidate.secrets);
-            }
-            plugins.push(candidate.entry);
-        }
-    }
-    Ok(BuiltSet { set: PluginSet { plugins, ..PluginSet::empty(inputs.instance.clone()) }, secrets, members })
+    chosen
 }
 
-struct Candidate {
-    entry: PluginEntry,
-    secrets: Map<String, Value>,
-    held: Option<Obstacle>,
+/// In the order of the set: dependencies first.
+fn in_order(mut chosen: BTreeMap<PluginId, Candidate<'_>>) -> Vec<(PluginId, Candidate<'_>)> {
+    let nodes = chosen.iter().map(|(id, candidate)| (id.clone(), candidate.entry.dependencies.keys().cloned().collect::<Vec<_>>()));
+    let places = order(nodes).into_all();
+    places.into_iter().filter_map(|id| chosen.remove(&id).map(|candidate| (id, candidate))).collect()
 }
 
 /// Plugins that this release cannot read stay in the set as they are.
-fn unreadable<'a>(inputs: &'a SetInputs<'_>) -> impl Iterator<Item = Candidate> + use<'a> {
+fn unreadable<'a>(inputs: &SetInputs<'a>) -> Result<Vec<Candidate<'a>>, serde_json::Error> {
     let entries = inputs.previous.entries.iter().filter(|entry| inputs.unreadable.contains(&entry.resource));
-    entries.map(|entry| before(inputs, entry, Obstacle::Unreadable))
+    entries.map(|entry| before(inputs, None, entry, Obstacle::Unreadable)).collect()
 }
 
 /// The oldest first: of two with one plugin id it wins. Of two that were made within the same
@@ -185,24 +264,25 @@ fn member(plugin: &CheckstackPlugin, standing: Standing) -> Member {
         generation: plugin.meta().generation.unwrap_or_default(),
         digest: plugin.status.as_ref().and_then(|status| status.digest.clone()),
         standing,
+        attempt: String::new(),
     }
 }
 
 /// The plugin's entry, unless something stands against it. An error is a bug of ours.
-fn candidate(inputs: &SetInputs<'_>, plugin: &CheckstackPlugin) -> Result<Result<Candidate, Obstacle>, serde_json::Error> {
+fn candidate<'a>(inputs: &SetInputs<'a>, plugin: &'a CheckstackPlugin) -> Result<Result<Candidate<'a>, Obstacle>, serde_json::Error> {
     if let Some(obstacle) = unwanted(inputs, plugin) {
         return Ok(Err(obstacle));
     }
     let name = plugin.name_any();
     let previous = inputs.previous.entries.iter().find(|entry| entry.resource == name);
-    let (artifact, held) = match (Artifact::materialised(plugin), previous) {
-        (Some(artifact), _) => (artifact, None),
-        (None, Some(entry)) => (Artifact::of(entry), Some(Obstacle::NotMaterialised)),
-        (None, None) => return Ok(Err(Obstacle::NotMaterialised)),
-    };
-    let Settings { secrets, grants } = match settings(inputs, plugin) {
-        Ok(settings) => settings,
-        Err(obstacle) => return Ok(previous.map(|entry| before(inputs, entry, obstacle.clone())).ok_or(obstacle)),
+    // New settings are for the package that they came with: one does not go without the other.
+    let form = Artifact::materialised(plugin).ok_or(Obstacle::NotMaterialised);
+    let (artifact, Settings { secrets, grants }) = match form.and_then(|artifact| Ok((artifact, settings(inputs, plugin)?))) {
+        Ok(form) => form,
+        Err(obstacle) => {
+            let Some(entry) = previous else { return Ok(Err(obstacle)) };
+            return before(inputs, Some(plugin), entry, obstacle).map(Ok);
+        }
     };
     let hash = if secrets.is_empty() { None } else { Some((inputs.keyed_hash)(&artifact.plugin_id, &secrets)?) };
     let entry = PluginEntry {
@@ -218,7 +298,7 @@ fn candidate(inputs: &SetInputs<'_>, plugin: &CheckstackPlugin) -> Result<Result
         grants,
         unknown: Map::new(),
     };
-    Ok(Ok(Candidate { entry, secrets, held }))
+    Ok(Ok(Candidate { plugin: Some(plugin), hash: entry_hash(&entry)?, entry, secrets, held: None }))
 }
 
 fn unwanted(inputs: &SetInputs<'_>, plugin: &CheckstackPlugin) -> Option<Obstacle> {
@@ -232,9 +312,14 @@ fn unwanted(inputs: &SetInputs<'_>, plugin: &CheckstackPlugin) -> Option<Obstacl
 }
 
 /// The plugin as it was.
-fn before(inputs: &SetInputs<'_>, entry: &PluginEntry, obstacle: Obstacle) -> Candidate {
+fn before<'a>(
+    inputs: &SetInputs<'_>,
+    plugin: Option<&'a CheckstackPlugin>,
+    entry: &PluginEntry,
+    obstacle: Obstacle,
+) -> Result<Candidate<'a>, serde_json::Error> {
     let secrets = inputs.previous.secrets.get(&entry.plugin_id).cloned().unwrap_or_default();
-    Candidate { entry: entry.clone(), secrets, held: Some(obstacle) }
+    Ok(Candidate { plugin, entry: entry.clone(), hash: entry_hash(entry)?, secrets, held: Some(obstacle) })
 }
 
 /// What the spec says, in the form that pods take.
@@ -283,24 +368,15 @@ struct Artifact {
 }
 
 impl Artifact {
-    /// The one of the plugin's status, if it is in the store.
+    /// The one of the plugin's status, if it is what the present spec leads to and in the store.
     fn materialised(plugin: &CheckstackPlugin) -> Option<Self> {
         let status = plugin.status.as_ref()?;
-        if !is_true(&status.conditions, PluginConditionType::Materialized.as_str()) {
+        let materialized = find_condition(&status.conditions, PluginConditionType::Materialized.as_str())?;
+        if materialized.status != ConditionStatus::True.as_str() || materialized.observed_generation != plugin.meta().generation {
             return None;
         }
         let Facts { plugin_id, package, version, digest, dependencies, .. } = Facts::from_status(status)?;
         Some(Self { plugin_id, package, version, digest, dependencies })
-    }
-
-    fn of(entry: &PluginEntry) -> Self {
-        Self {
-            plugin_id: entry.plugin_id.clone(),
-            package: entry.package.clone(),
-            version: entry.version.clone(),
-            digest: entry.digest,
-            dependencies: entry.dependencies.clone(),
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use checkstack_crds::checkstack::PluginSetVersion;
 use checkstack_crds::conditions::{
-    ConditionStatus, InstanceConditionReason as Reason, InstanceConditionType as Type, NewCondition, find_condition, remove_condition,
-    set_condition,
+    ConditionStatus, InstanceConditionReason as Reason, InstanceConditionType as Type, NewCondition, find_condition, is_true,
+    remove_condition, set_condition,
 };
 use checkstack_crds::{Checkstack, CheckstackStatus};
 use checkstack_plugin_package::Digest;
@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
 use super::objects;
+use super::set::{Obstacle, Standing};
 use crate::events::Transition;
 use crate::fleet::{FleetView, Observation};
 use crate::names;
@@ -55,6 +56,9 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackStatus {
         status.plugin_set.active = active_set(fleet).or(status.plugin_set.active).filter(|_| instance.spec.replicas > 0);
         status.version = server_versions(fleet).or(status.version);
         status.plugins_active = plugins_active(fleet);
+        if fleet.is_settled() && fleet.pods.iter().any(|pod| pod.ready) && failing_plugins(fleet).is_empty() {
+            status.plugin_set.last_good = Some(version(fleet.target.set.revision, fleet.target.hash));
+        }
     }
 
     let database = database(inputs);
@@ -71,6 +75,7 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackStatus {
         (Type::Available, Some(available)),
         (Type::Progressing, Some(progressing)),
         (Type::Ready, Some(ready.clone())),
+        (Type::RolledBack, rolled_back(inputs)),
         (Type::Reconciling, repeated(reconciling)),
         (Type::Stalled, repeated(stalled)),
     ];
@@ -301,7 +306,22 @@ fn ready(inputs: &StatusInputs<'_>, [database, available, progressing]: [&Findin
         let message = format!("not active in every pod: CheckstackPlugin {}", failing.join(", "));
         return (ConditionStatus::False, Reason::PluginsNotReady, message);
     }
+    if let Some((_, reason, message)) = rolled_back(inputs) {
+        return (ConditionStatus::False, reason, message);
+    }
     (ConditionStatus::True, Reason::Ready, format!("{}, with revision {} of the plugin set", available.2, fleet.target.set.revision))
+}
+
+/// Plugins of which the form before was put back.
+fn rolled_back(inputs: &StatusInputs<'_>) -> Option<Finding> {
+    let Some(fleet) = inputs.fleet.filter(|fleet| fleet.complete) else {
+        let before = inputs.instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, Type::RolledBack.as_str()));
+        return before.then(|| kept(inputs, Type::RolledBack));
+    };
+    let put_back = fleet.target.members.iter().filter(|(_, member)| member.standing == Standing::Held(Obstacle::RolledBack));
+    let names: Vec<String> = put_back.map(|(resource, _)| format!("'{resource}'")).collect();
+    let message = format!("put back to the form before, see there: CheckstackPlugin {}", names.join(", "));
+    (!names.is_empty()).then_some((ConditionStatus::True, Reason::PluginRolledBack, message))
 }
 
 /// Plugins of the set that a ready pod does not run.
@@ -313,7 +333,10 @@ fn failing_plugins(fleet: &FleetView) -> Vec<String> {
 /// `2/3`: of three plugins that the instance should run, two are active wherever requests arrive.
 fn plugins_active(fleet: &FleetView) -> String {
     let serving = fleet.pods.iter().any(|pod| pod.ready);
-    let active = fleet.target.entries.iter().filter(|(resource, entry)| serving && runs_everywhere(fleet, resource, entry)).count();
+    let is_wanted =
+        |resource: &str| fleet.target.members.get(resource).is_none_or(|member| member.standing != Standing::Held(Obstacle::RolledBack));
+    let runs = |resource: &str, entry: &Digest| serving && is_wanted(resource) && runs_everywhere(fleet, resource, entry);
+    let active = fleet.target.entries.iter().filter(|(resource, entry)| runs(resource, entry)).count();
     format!("{active}/{}", fleet.target.members.len())
 }
 

@@ -30,9 +30,8 @@ pub(crate) fn rows(fleet: &FleetView, resource: &str) -> Vec<PodPluginStatus> {
     rows
 }
 
-/// How many pods should run the plugin, and how many run it as the set says.
-pub(crate) fn counts(fleet: &FleetView, resource: &str) -> InstanceCounts {
-    let Some(entry) = fleet.target.entries.get(resource) else { return InstanceCounts::default() };
+/// How many pods should run the plugin in this form, and how many do.
+pub(crate) fn counts(fleet: &FleetView, resource: &str, entry: &Digest) -> InstanceCounts {
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     InstanceCounts { desired: count(fleet.pods.len()), active: count(fleet.pods.iter().filter(|pod| runs(pod, resource, entry)).count()) }
 }

@@ -1,6 +1,6 @@
 //! The controller of CheckstackPlugin: source → package in the store, and the truth about it.
 //!
-//! [`package`] judges, [`loaded`] and [`status`] compute what to say, [`artifact`] and
+//! [`package`] judges, [`loaded`], [`rollout`] and [`status`] compute what to say, [`artifact`] and
 //! [`finalize`] do what has to be done, [`reconcile`] calls them in order. All of a plugin's status
 //! is written here.
 
@@ -10,6 +10,7 @@ mod loaded;
 mod memory;
 mod package;
 mod reconcile;
+pub(crate) mod rollout;
 mod status;
 
 pub(crate) use artifact::instance_key;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkstack_crds::checkstack::RollbackPolicy;
 use checkstack_crds::conditions::{
     NewCondition, PluginConditionReason as Reason, PluginConditionType as Type, equal_ignoring_times, is_true,
 };
@@ -17,6 +18,7 @@ use kube::{Resource, ResourceExt};
 use super::artifact::{self, Known, instance_key, source_reference};
 use super::finalize::{self, Waiting};
 use super::package::Failure;
+use super::rollout::{self, RolloutPolicy};
 use super::status::{Artifact, Situation, StatusInputs, Store, compute, transitions};
 use crate::apply::{PLUGIN_STATUS_MANAGER, StatusPatch, Unreadable, patch_status, report_unreadable};
 use crate::context::{Context, Guarded};
@@ -97,7 +99,20 @@ async fn bring_up(plugin: &mut CheckstackPlugin, context: &Context) -> Result<Ac
         }
     };
     write_status(plugin, &situation, &progress.artifact, context).await?;
-    Ok(progress.again_in.map_or_else(Action::await_change, |pause| Action::requeue(pause.max(Duration::from_millis(50)))))
+    let history = plugin.status.as_ref().map(|status| status.history.as_slice()).unwrap_or_default();
+    let overdue_in = rollout::time_left(history, policy(plugin, context), &Time(Timestamp::now()));
+    let again_in = [progress.again_in, overdue_in].into_iter().flatten().min();
+    Ok(again_in.map_or_else(Action::await_change, |pause| Action::requeue(pause.max(Duration::from_millis(50)))))
+}
+
+/// What the instance says about changes. One that cannot be read rolls nothing back.
+fn policy(plugin: &CheckstackPlugin, context: &Context) -> RolloutPolicy {
+    let guard = context.instance(&instance_key(plugin));
+    let spec = guard.as_ref().and_then(|guard| guard.0.as_ref().ok()).map(|instance| &instance.spec);
+    RolloutPolicy {
+        deadline: spec.map_or(Duration::MAX, |spec| spec.rollout.progress_deadline()),
+        rolls_back: spec.is_some_and(|spec| spec.plugins.rollback == RollbackPolicy::Automatic),
+    }
 }
 
 async fn reconcile_deleted(plugin: &mut CheckstackPlugin, context: &Context) -> Result<Action, PluginError> {
@@ -142,7 +157,8 @@ async fn write_status(
     context: &Context,
 ) -> Result<(), PluginError> {
     let fleet = context.fleets.view(&instance_key(plugin));
-    let inputs = StatusInputs { plugin, situation, artifact, fleet: fleet.as_deref(), now: Time(Timestamp::now()) };
+    let policy = policy(plugin, context);
+    let inputs = StatusInputs { plugin, situation, artifact, fleet: fleet.as_deref(), policy, now: Time(Timestamp::now()) };
     let status = compute(&inputs);
     if plugin.status.as_ref().is_some_and(|before| is_same(before, &status)) {
         return Ok(());

@@ -4,15 +4,18 @@ use checkstack_crds::conditions::{
     ConditionStatus, NewCondition, PluginConditionReason as Reason, PluginConditionType as Type, find_condition, is_true, remove_condition,
     set_condition,
 };
+use checkstack_crds::plugin::PluginHistoryEntry;
 use checkstack_crds::{CheckstackPlugin, CheckstackPluginStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, ResourceExt};
 
 use super::loaded::{self, Verdict};
 use super::package::{Facts, Failure};
+use super::rollout::{self, Current, RolloutPolicy};
 use crate::events::Transition;
 use crate::fleet::FleetView;
 use crate::instance::set::{Member, Obstacle, SecretProblem, Standing};
+use crate::names::RETRY;
 
 /// What stands around a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) situation: &'a Situation,
     pub(crate) artifact: &'a Artifact,
     pub(crate) fleet: Option<&'a FleetView>,
+    pub(crate) policy: RolloutPolicy,
     pub(crate) now: Time,
 }
 
@@ -72,6 +76,7 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackPluginStatus {
     if let Artifact::Verified { facts, .. } = inputs.artifact {
         facts.write_to(&mut writer.status);
     }
+    writer.write_history(inputs);
     writer.write_pods(inputs);
     writer.write_artifact(inputs);
     writer.write_loaded(inputs);
@@ -81,6 +86,15 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackPluginStatus {
 
 /// The Events that a new status is worth.
 pub(crate) fn transitions(before: Option<&CheckstackPluginStatus>, after: &CheckstackPluginStatus) -> Vec<Transition> {
+    let rolled_back = |status: &CheckstackPluginStatus| find_condition(&status.conditions, Type::RolledBack.as_str()).cloned();
+    if let Some(is) = rolled_back(after) {
+        // Says what Ready says, and more.
+        let attempt = |status: &CheckstackPluginStatus| status.history.first().map(|refused| (refused.revision, refused.attempt.clone()));
+        let was = before.filter(|status| rolled_back(status).is_some()).map(attempt);
+        let is_news = was.is_none_or(|was| was != attempt(after));
+        let told = || Transition { warning: true, reason: Type::RolledBack.as_str().into(), action: "RollBack", note: is.message };
+        return is_news.then(told).into_iter().collect();
+    }
     let ready = |status: &CheckstackPluginStatus| find_condition(&status.conditions, Type::Ready.as_str()).cloned();
     let (was, Some(is)) = (before.and_then(ready), ready(after)) else { return Vec::new() };
     if was.as_ref().is_some_and(|was| (&was.status, &was.reason) == (&is.status, &is.reason)) {
@@ -122,12 +136,34 @@ impl Writer {
         found.map(|condition| condition.observed_generation = generation).is_some()
     }
 
+    fn write_history(&mut self, inputs: &StatusInputs<'_>) {
+        if *inputs.situation != Situation::Wanted {
+            return rollout::supersede(&mut self.status.history);
+        }
+        let (Some(fleet), Some(member)) = (inputs.fleet, member(inputs)) else { return };
+        match &member.standing {
+            Standing::Out(_) => rollout::supersede(&mut self.status.history),
+            // What serves meanwhile is not what is wanted.
+            Standing::Held(_) => {}
+            Standing::Current => {
+                let resource = inputs.plugin.name_any();
+                let (Some(entry), Some(hash)) = (fleet.target.entry(&resource), fleet.target.entries.get(&resource)) else { return };
+                let current = Current { revision: fleet.target.set.revision, entry, hash: *hash, attempt: &member.attempt };
+                let asked = Some(fleet).filter(|fleet| fleet.complete);
+                let history = std::mem::take(&mut self.status.history);
+                self.status.history = rollout::advance(history, &current, asked, inputs.policy, &inputs.now);
+            }
+        }
+    }
+
     fn write_pods(&mut self, inputs: &StatusInputs<'_>) {
         let resource = inputs.plugin.name_any();
+        let rolled_back = is_rolled_back(inputs).then(|| self.status.history.first()?.hash.parse().ok()).flatten();
         match inputs.fleet {
             Some(fleet) if fleet.complete => {
                 self.status.pods = loaded::rows(fleet, &resource);
-                self.status.instances = loaded::counts(fleet, &resource);
+                let wanted = rolled_back.or(fleet.target.entries.get(&resource).copied());
+                self.status.instances = wanted.map(|wanted| loaded::counts(fleet, &resource, &wanted)).unwrap_or_default();
             }
             // This operator has not asked the pods yet: what the one before it saw still counts.
             Some(_) => return,
@@ -248,6 +284,7 @@ impl Writer {
                 Verdict { status: ConditionStatus::False, reason: Reason::InvalidSpec, message: message.clone() }
             }
             Standing::Out(Obstacle::Duplicate { .. }) => not_done("Compatible is not True"),
+            Standing::Held(Obstacle::RolledBack) => self.rolled_back(serving),
             // The package before goes on; whether it does is said, though it is not what is wanted.
             Standing::Held(Obstacle::NotMaterialised) if !self.is_materialized() => serving.unwrap_or_else(on_its_way),
             Standing::Out(Obstacle::NotMaterialised) if !self.is_materialized() => not_done("Materialized is not True"),
@@ -255,6 +292,29 @@ impl Writer {
             // The set was built before the status was written that this one follows.
             Standing::Current | Standing::Held(_) | Standing::Out(_) => on_its_way(),
         }
+    }
+
+    /// What was wrong with the form that spec asks for, and which one serves instead.
+    fn rolled_back(&self, serving: Option<Verdict>) -> Verdict {
+        let Some(refused) = self.status.history.first() else {
+            return Verdict {
+                status: ConditionStatus::False,
+                reason: Reason::Internal,
+                message: "rolled back, and nobody knows why".to_owned(),
+            };
+        };
+        let good = rollout::last_good(&self.status.history);
+        let form = |entry: &PluginHistoryEntry| format!("version {} of revision {}", entry.version, entry.revision);
+        let before = good.map_or_else(|| "the form before".to_owned(), form);
+        let unwell = |verdict: Verdict| format!(", which is not well either: {}", verdict.message);
+        let serves = serving.filter(|verdict| verdict.status == ConditionStatus::False && !is_progress(verdict.reason)).map(unwell);
+        let serves = serves.unwrap_or_default();
+        let message = format!(
+            "{} was rolled back to {before}{serves}. What was wrong: {}. It is tried again when something of it changes, or on a new value of the annotation {RETRY}",
+            form(refused),
+            refused.message
+        );
+        Verdict { status: ConditionStatus::False, reason: refused.reason.parse().unwrap_or(Reason::Internal), message }
     }
 
     fn write_summary(&mut self, inputs: &StatusInputs<'_>) {
@@ -272,7 +332,8 @@ impl Writer {
         let reconciling = status != ConditionStatus::True && (is_progress(reason) || retried || reason == Reason::Deleting);
         let harmless = matches!(reason, Reason::Disabled | Reason::WaitingForPod | Reason::PodUnreachable | Reason::DependencyNotActive);
         let stalled = failed && !reconciling && !harmless;
-        for (type_, holds) in [(Type::Reconciling, reconciling), (Type::Stalled, stalled)] {
+        let rolled_back = is_rolled_back(inputs);
+        for (type_, holds) in [(Type::RolledBack, rolled_back), (Type::Reconciling, reconciling), (Type::Stalled, stalled || rolled_back)] {
             if holds {
                 self.set(type_, true, reason, message.clone());
             } else {
@@ -297,6 +358,17 @@ impl Writer {
                 (status, condition.reason.parse().unwrap_or(Reason::Internal), condition.message.clone())
             }
         }
+    }
+}
+
+/// Whether the form before was put back, and the set has it. Until the pods have been asked, what was said before holds.
+fn is_rolled_back(inputs: &StatusInputs<'_>) -> bool {
+    if *inputs.situation != Situation::Wanted {
+        return false;
+    }
+    match inputs.fleet.filter(|fleet| fleet.complete) {
+        Some(_) => member(inputs).is_some_and(|member| member.standing == Standing::Held(Obstacle::RolledBack)),
+        None => inputs.plugin.status.as_ref().is_some_and(|status| is_true(&status.conditions, Type::RolledBack.as_str())),
     }
 }
 

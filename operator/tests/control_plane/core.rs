@@ -41,8 +41,12 @@ pub struct PodState {
     pub store: ArtifactStore,
     pub set: PluginSet,
     pub secrets: SecretValues,
-    /// What goes wrong, by plugin id.
+    /// What goes wrong, by plugin id, or by plugin id, '@' and version.
     pub failures: BTreeMap<String, (PluginState, PluginReason, String)>,
+    /// What goes wrong with every form that did not run before, by plugin id.
+    changed_fail: BTreeMap<String, (PluginState, PluginReason, String)>,
+    /// Hashes of the forms that ran.
+    ran: BTreeSet<Digest>,
     /// What this pod brought up before, by plugin id: it serves on while the new one fails.
     active: BTreeMap<PluginId, (String, RunningPlugin)>,
     /// It never comes to an end.
@@ -80,6 +84,8 @@ impl CorePod {
             set: PluginSet::empty(format!("{}/{instance}", sandbox.namespace)),
             secrets: SecretValues::default(),
             failures: BTreeMap::new(),
+            changed_fail: BTreeMap::new(),
+            ran: BTreeSet::new(),
             active: BTreeMap::new(),
             restless: false,
             clingy: false,
@@ -119,6 +125,11 @@ impl CorePod {
         self.with(|pod| pod.failures.insert(plugin_id.to_owned(), (state, reason, message.to_owned())));
     }
 
+    /// Lets every other form of a plugin than those that this pod has run fail from now on.
+    pub fn fail_changed(&self, plugin_id: &str, reason: PluginReason, message: &str) {
+        self.with(|pod| pod.changed_fail.insert(plugin_id.to_owned(), (PluginState::Failed, reason, message.to_owned())));
+    }
+
     pub fn heal(&self, plugin_id: &str) {
         self.with(|pod| pod.failures.remove(plugin_id));
     }
@@ -138,13 +149,19 @@ impl PodState {
         self.active.clear();
     }
 
+    /// The version of a plugin that serves.
+    pub fn running(&self, plugin_id: &str) -> Option<String> {
+        self.active.iter().find(|(id, _)| id.as_str() == plugin_id).map(|(_, (_, running))| running.version.clone())
+    }
+
     /// Brings up what can be brought up.
     fn work(&mut self) {
         let entries = self.set.plugins.clone();
         for entry in &entries {
             let missing = !self.store.lock().unwrap().contains_key(&entry.digest);
             let running = self.active.get(&entry.plugin_id).is_some_and(|(_, running)| *running == wanted(entry));
-            if !running && !missing && !self.failures.contains_key(entry.plugin_id.as_str()) {
+            if !running && !missing && self.failure(entry).is_none() {
+                self.ran.insert(wanted(entry).entry_hash);
                 self.active.insert(entry.plugin_id.clone(), (entry.resource.clone(), wanted(entry)));
             }
         }
@@ -168,6 +185,7 @@ impl PodState {
                     state: PluginState::Draining,
                     reason: PluginReason::Removed,
                     message: String::new(),
+                    terminal: false,
                 });
             }
         }
@@ -182,9 +200,15 @@ impl PodState {
         }
     }
 
+    fn failure(&self, entry: &PluginEntry) -> Option<&(PluginState, PluginReason, String)> {
+        let of_version = self.failures.get(&format!("{}@{}", entry.plugin_id, entry.version));
+        let changed = || self.changed_fail.get(entry.plugin_id.as_str()).filter(|_| !self.ran.contains(&wanted(entry).entry_hash));
+        of_version.or_else(|| self.failures.get(entry.plugin_id.as_str())).or_else(changed)
+    }
+
     fn plugin(&self, entry: &PluginEntry) -> PluginReport {
         let active = self.active.get(&entry.plugin_id).map(|(_, running)| running.clone());
-        let (state, reason, message) = match self.failures.get(entry.plugin_id.as_str()) {
+        let (state, reason, message) = match self.failure(entry) {
             Some(failure) => failure.clone(),
             None if active.as_ref() == Some(&wanted(entry)) => (PluginState::Active, PluginReason::Active, String::new()),
             None => (PluginState::Failed, PluginReason::ArtifactMissing, "the artifact store does not have the package".to_owned()),
@@ -197,6 +221,7 @@ impl PodState {
             state,
             reason,
             message,
+            terminal: state == PluginState::Failed && reason == PluginReason::Trapped,
         }
     }
 }

@@ -29,6 +29,7 @@ mod leadership;
 mod pods;
 mod process;
 mod restart;
+mod rollback;
 mod rotation;
 mod scope;
 mod sources;

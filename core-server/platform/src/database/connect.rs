@@ -1,15 +1,14 @@
-//! Connecting at start, and the core's own schema.
+//! Connecting at start, and what a database must be like.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Database, DatabaseError, DatabaseSettings, Heartbeat, Shares, identity};
+use super::{Database, DatabaseError, DatabaseSettings, Heartbeat, Shares, core_schema};
 use crate::backoff;
 
 /// One attempt to connect.
@@ -18,8 +17,6 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const MIGRATION: Duration = Duration::from_secs(180);
 /// Closing the connection that did it.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// For `pg_advisory_lock`: held while the core's schema is migrated.
-const MIGRATION_LOCK: i64 = 0x636b_7374_636f_7265;
 
 pub(super) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<Database, DatabaseError> {
     if settings.url.is_empty() {
@@ -32,7 +29,7 @@ pub(super) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<
     let mut connection = connect(&options, settings.connect_within).await?;
     let migrate = async {
         check_version(&connection)?;
-        migrate(&mut connection, instance).await?;
+        core_schema::migrate(&mut connection, instance).await?;
         close_public_schema(&mut connection).await?;
         check_may_create_roles(&mut connection).await?;
         let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut connection).await?;
@@ -119,28 +116,6 @@ fn check_version(connection: &PgConnection) -> Result<(), DatabaseError> {
         Some(version) if version < 140_000 => Err(DatabaseError::TooOld(format!("{}.{}", version / 10_000, version % 10_000))),
         _ => Ok(()),
     }
-}
-
-/// Brings the schema `checkstack` up to date, one replica at a time. A schema that is newer than
-/// this release is left alone: it belongs to a release that is being rolled out.
-async fn migrate(connection: &mut PgConnection, instance: &str) -> Result<(), DatabaseError> {
-    sqlx::raw_sql("SET search_path = pg_catalog; SET lock_timeout = '120s'").execute(&mut *connection).await?;
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
-    sqlx::raw_sql("SET lock_timeout = '20s'").execute(&mut *connection).await?;
-    identity::check(&mut *connection, instance).await?;
-    // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
-    if sqlx::query_scalar("SELECT to_regnamespace('checkstack') IS NULL").fetch_one(&mut *connection).await? {
-        sqlx::raw_sql("CREATE SCHEMA checkstack").execute(&mut *connection).await?;
-    }
-    sqlx::raw_sql("REVOKE ALL ON SCHEMA checkstack FROM PUBLIC").execute(&mut *connection).await?;
-    let mut migrator: Migrator = sqlx::migrate!("./migrations");
-    migrator.dangerous_set_table_name("checkstack.core_migrations");
-    migrator.set_locking(false);
-    migrator.set_ignore_missing(true);
-    migrator.run_direct(None, &mut *connection, false).await.map_err(|error| DatabaseError::CoreMigration(error.to_string()))?;
-    identity::claim(&mut *connection, instance).await?;
-    sqlx::query("SELECT pg_advisory_unlock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await?;
-    Ok(())
 }
 
 /// Up to PostgreSQL 14 everybody may create objects in `public`, plugins too.

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const LIMITS: &str = "SET LOCAL statement_timeout = '100s'; SET LOCAL lock_timeout = '30s'";
 
 /// A migration that was applied before.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
     version: i32,
     name: String,
@@ -74,10 +74,12 @@ async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, 
     .execute(&mut *transaction)
     .await
     .map_err(in_database)?;
-    let applied: Vec<Applied> = sqlx::query_as(AssertSqlSafe(format!("SELECT version, name, hash FROM {table} ORDER BY version")))
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(in_database)?;
+    let applied: Vec<(i32, String, String)> =
+        sqlx::query_as(AssertSqlSafe(format!("SELECT version, name, hash FROM {table} ORDER BY version")))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(in_database)?;
+    let applied: Vec<Applied> = applied.into_iter().map(|(version, name, hash)| Applied { version, name, hash }).collect();
     let missing = missing(&applied, migrations)?;
     let transaction_id = current_transaction(&mut transaction).await.map_err(in_database)?;
     for migration in &missing {

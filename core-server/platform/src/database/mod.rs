@@ -6,6 +6,7 @@
 //! [`key_value::PluginKeyValue`]. How many connections there are for each is said in [`division`].
 
 pub(crate) mod connect;
+mod core_schema;
 pub(crate) mod credentials;
 pub(crate) mod division;
 pub(crate) mod error;

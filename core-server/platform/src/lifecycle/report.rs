@@ -46,6 +46,7 @@ fn plugin(fleet: &Fleet, plugin_id: &PluginId, slot: &Slot, is_hopeful: impl Fn(
         state,
         reason,
         message,
+        terminal: slot.failed.as_ref().is_some_and(|failed| state == PluginState::Failed && !failed.failure.transient),
     }
 }
 

@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 pub(crate) use deployment::deployment;
 pub(crate) use disruption_budget::disruption_budget;
 pub(crate) use network_policy::network_policy;
-pub(crate) use plugin_set::{config_map, plugin_config, plugin_config_values};
+pub(crate) use plugin_set::{SecretSettings, config_map, plugin_config, plugin_config_values};
 pub(crate) use pod::annotations_of;
 pub(crate) use service::{service, url};
 

@@ -25,10 +25,23 @@ pub(crate) fn config_map(instance: &Checkstack, set: &PluginSet, signature: &str
     })
 }
 
-/// The Secret with `<plugin id>.json` for each plugin that has secret settings.
-pub(crate) fn plugin_config(instance: &Checkstack, secrets: &BTreeMap<PluginId, Map<String, Value>>) -> Result<Secret, serde_json::Error> {
-    let file = |(id, values): (&PluginId, &Map<String, Value>)| Ok((format!("{id}.json"), ByteString(serde_json::to_vec(values)?)));
-    let data = secrets.iter().map(file).collect::<Result<BTreeMap<_, _>, serde_json::Error>>()?;
+/// Secret settings by plugin.
+pub(crate) type SecretSettings = BTreeMap<PluginId, Map<String, Value>>;
+
+/// How the file with the settings of a plugin ends: those that pods read.
+const CURRENT: &str = ".json";
+/// Those that the plugin may have to go back to.
+const LAST_GOOD: &str = ".last-good";
+
+/// The Secret with a file for each plugin that has secret settings, and one for those that it may have to go back to.
+pub(crate) fn plugin_config(
+    instance: &Checkstack,
+    current: &SecretSettings,
+    last_good: &SecretSettings,
+) -> Result<Secret, serde_json::Error> {
+    let settings = current.iter().map(|one| (one, CURRENT)).chain(last_good.iter().map(|one| (one, LAST_GOOD)));
+    let data = settings.map(|((id, values), end)| Ok((format!("{id}{end}"), ByteString(serde_json::to_vec(values)?))));
+    let data = data.collect::<Result<BTreeMap<_, _>, serde_json::Error>>()?;
     Ok(Secret {
         metadata: owned_metadata(instance, names::plugin_config_secret(&instance.name_any())),
         data: Some(data),
@@ -37,11 +50,14 @@ pub(crate) fn plugin_config(instance: &Checkstack, secrets: &BTreeMap<PluginId, 
     })
 }
 
-/// Reads that Secret back.
-pub(crate) fn plugin_config_values(secret: &Secret) -> BTreeMap<PluginId, Map<String, Value>> {
-    let file = |(name, content): (&String, &ByteString)| {
-        let id = name.strip_suffix(".json")?.parse().ok()?;
-        Some((id, serde_json::from_slice(&content.0).ok()?))
+/// Reads that Secret back: the current settings, and those to go back to.
+pub(crate) fn plugin_config_values(secret: &Secret) -> (SecretSettings, SecretSettings) {
+    let files = |end: &str| {
+        let file = |(name, content): (&String, &ByteString)| {
+            let id = name.strip_suffix(end)?.parse().ok()?;
+            Some((id, serde_json::from_slice(&content.0).ok()?))
+        };
+        secret.data.iter().flatten().filter_map(file).collect()
     };
-    secret.data.iter().flatten().filter_map(file).collect()
+    (files(CURRENT), files(LAST_GOOD))
 }

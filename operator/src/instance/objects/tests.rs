@@ -70,9 +70,10 @@ fn the_plugin_set_as_pods_find_it() {
     insta::assert_yaml_snapshot!("plugin_set", config_map(&instance, &set, "signature").unwrap());
     let values = [("token".to_owned(), json!("s3cret"))].into_iter().collect();
     let secrets = BTreeMap::from([("uptime".parse().unwrap(), values)]);
-    let secret = plugin_config(&instance, &secrets).unwrap();
+    let last_good = BTreeMap::from([("page".parse().unwrap(), [("token".to_owned(), json!("before"))].into_iter().collect())]);
+    let secret = plugin_config(&instance, &secrets, &last_good).unwrap();
     insta::assert_yaml_snapshot!("plugin_config", secret);
-    assert_eq!(plugin_config_values(&secret), secrets);
+    assert_eq!(plugin_config_values(&secret), (secrets, last_good));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use checkstack_control_api::entry_hash;
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{entry, plugin, stored_plugin};
+use crate::fixtures::{entry, materialized, plugin, stored_plugin};
 
 /// What a set is built from, apart from the plugins.
 #[derive(Default)]
@@ -13,6 +13,7 @@ struct Around {
     unreadable: BTreeSet<String>,
     secrets: BTreeMap<String, SecretConfig>,
     previous: PreviousSet,
+    past: Vec<PluginSet>,
 }
 
 fn build_with(plugins: &[CheckstackPlugin], around: &Around) -> BuiltSet {
@@ -25,9 +26,27 @@ fn build_with(plugins: &[CheckstackPlugin], around: &Around) -> BuiltSet {
         unreadable: &around.unreadable,
         secrets: &around.secrets,
         previous: &around.previous,
+        past: &around.past.iter().map(|set| (set.revision, set)).collect::<Vec<_>>(),
         keyed_hash: &keyed_hash,
     })
     .unwrap()
+}
+
+fn secrets(token: &str) -> BTreeMap<PluginId, Map<String, Value>> {
+    BTreeMap::from([("uptime".parse().unwrap(), Map::from_iter([("token".to_owned(), json!(token))]))])
+}
+
+/// The set of a revision.
+fn set(revision: u64, entries: Vec<PluginEntry>) -> PluginSet {
+    PluginSet { revision, plugins: entries, ..PluginSet::empty("monitoring/main") }
+}
+
+/// A row of the history of a plugin.
+fn tried(entry: &PluginEntry, state: &str, attempt: &str) -> Value {
+    json!({
+        "revision": 1, "version": entry.version, "digest": entry.digest, "hash": entry_hash(entry).unwrap(), "state": state,
+        "startedAt": "2026-01-01T00:00:00Z", "attempt": attempt,
+    })
 }
 
 fn resources(built: &BuiltSet) -> Vec<&str> {
@@ -134,18 +153,19 @@ fn plugins_that_do_not_belong_are_out_with_the_reason() {
 }
 
 #[test]
-fn a_plugin_whose_new_package_is_not_there_yet_keeps_the_old_one_with_new_settings() {
+fn new_settings_wait_for_the_package_that_they_came_with() {
     let previous = PreviousSet { entries: vec![entry("checks", "uptime")], ..PreviousSet::default() };
-    let waiting = json!({
-        "spec": { "config": { "interval": 9 } },
-        "status": { "version": "2.0.0", "digest": Digest::of(b"new"), "conditions": [] },
-    });
-    let plugins = [stored_plugin("checks", "uptime", waiting)];
-    let built = build_with(&plugins, &Around { previous, ..Around::default() });
-    let held = &built.set.plugins[0];
-    assert_eq!((held.version.as_str(), held.digest), ("1.0.0", Digest::of(b"uptime")));
-    assert_eq!(Value::Object(held.config.clone()), json!({ "interval": 9 }));
-    assert_eq!(*standing(&built, "checks"), Standing::Held(Obstacle::NotMaterialised));
+    let around = Around { previous, ..Around::default() };
+    let changed = json!({ "spec": { "config": { "interval": 9 } } });
+    let not_there = json!({ "status": { "version": "2.0.0", "digest": Digest::of(b"new"), "conditions": [] } });
+    let not_looked_at_yet = json!({ "metadata": { "generation": 6 } });
+    for waiting in [not_there, not_looked_at_yet] {
+        let built = build_with(&[stored_plugin("checks", "uptime", crate::fixtures::merged(changed.clone(), waiting))], &around);
+        assert_eq!(built.set.plugins, [entry("checks", "uptime")]);
+        assert_eq!(*standing(&built, "checks"), Standing::Held(Obstacle::NotMaterialised));
+    }
+    let built = build_with(&[stored_plugin("checks", "uptime", changed)], &around);
+    assert_eq!(Value::Object(built.set.plugins[0].config.clone()), json!({ "interval": 9 }));
 }
 
 #[test]
@@ -173,8 +193,7 @@ fn a_changed_secret_is_a_changed_entry() {
 fn a_plugin_whose_secret_went_away_goes_on_as_it_was() {
     let gone = SecretProblem::SecretNotFound { secret: "smtp".into() };
     let values: Map<String, Value> = [("token".to_owned(), json!("old"))].into_iter().collect();
-    let previous =
-        PreviousSet { entries: vec![entry("checks", "uptime")], secrets: BTreeMap::from([("uptime".parse().unwrap(), values.clone())]) };
+    let previous = PreviousSet { entries: vec![entry("checks", "uptime")], secrets: secrets("old"), ..PreviousSet::default() };
     let around = Around { secrets: BTreeMap::from([("checks".into(), Err(gone.clone()))]), previous, ..Around::default() };
     let built = build_with(&[stored_plugin("checks", "uptime", json!({ "spec": { "config": { "interval": 9 } } }))], &around);
     assert_eq!(built.set.plugins, [entry("checks", "uptime")]);
@@ -202,4 +221,77 @@ fn a_plugin_that_cannot_be_read_stays_as_it_is() {
     let built = build_with(&[stored_plugin("other", "alpha", json!({})), stored_plugin("young", "uptime", json!({}))], &around);
     assert_eq!(resources(&built), ["other", "odd"]);
     assert!(matches!(standing(&built, "young"), Standing::Out(Obstacle::Duplicate { winner, .. }) if winner == "odd"));
+}
+
+#[test]
+fn what_was_rolled_back_is_in_the_set_as_it_was_before() {
+    let good = PluginEntry { version: "0.9.0".into(), ..entry("checks", "uptime") };
+    let bad = build_with(&[stored_plugin("checks", "uptime", json!({}))], &Around::default());
+    let attempt = &bad.members["checks"].attempt;
+    let history = |attempt: &str| vec![tried(&bad.set.plugins[0], "RolledBack", attempt), tried(&good, "Active", "earlier")];
+    let plugin = |attempt: &str, patch: Value| {
+        stored_plugin("checks", "uptime", crate::fixtures::merged(json!({ "status": { "history": history(attempt) } }), patch))
+    };
+    let past = vec![
+        set(9, bad.set.plugins.clone()),
+        set(8, vec![entry("other", "alpha")]),
+        set(4, vec![good.clone()]),
+        set(3, vec![good.clone()]),
+    ];
+    let around = Around { past, ..Around::default() };
+
+    let built = build_with(&[plugin(attempt, json!({}))], &around);
+    assert_eq!(built.set.plugins, std::slice::from_ref(&good));
+    assert_eq!(*standing(&built, "checks"), Standing::Held(Obstacle::RolledBack));
+    assert_eq!(&built.members["checks"].attempt, attempt, "it is still what was tried");
+    assert!(built.needed_revisions.is_empty(), "the set has what it needs");
+
+    // Another attempt: the object was touched, or somebody asked for it.
+    let touched = json!({ "metadata": { "generation": 6 }, "status": { "conditions": [materialized(6)] } });
+    for patch in [touched, json!({ "metadata": { "annotations": { "checkstack.io/retry": "1" } } })] {
+        let built = build_with(&[plugin(attempt, patch)], &around);
+        assert_eq!(built.set.plugins, bad.set.plugins);
+        assert_eq!(*standing(&built, "checks"), Standing::Current);
+        assert_eq!(built.needed_revisions, [4].into(), "it may have to go back again");
+    }
+
+    // Nobody has the form before any more.
+    let built = build_with(&[plugin(attempt, json!({}))], &Around::default());
+    assert_eq!((&built.set.plugins, standing(&built, "checks")), (&bad.set.plugins, &Standing::Current));
+}
+
+#[test]
+fn secret_settings_that_worked_are_kept_until_others_do() {
+    let around = |previous: &str, last_good: Option<&str>, past: Vec<PluginSet>| Around {
+        secrets: BTreeMap::from([("checks".into(), Ok(secrets("new").into_values().next().unwrap()))]),
+        previous: PreviousSet {
+            entries: Vec::new(),
+            secrets: secrets(previous),
+            last_good_secrets: last_good.map(secrets).unwrap_or_default(),
+        },
+        past,
+        ..Around::default()
+    };
+    let good = PluginEntry { secret_config_hash: Some(r#"uptime:{"token":"old"}"#.into()), ..entry("checks", "uptime") };
+    let plugin = |history: Vec<Value>| [stored_plugin("checks", "uptime", json!({ "status": { "history": history } }))];
+    let past = || vec![set(4, vec![good.clone()])];
+
+    // The Secret has just been changed.
+    let rolling = build_with(&plugin(vec![tried(&good, "Active", "")]), &around("old", None, past()));
+    assert_eq!((&rolling.secrets, &rolling.last_good_secrets), (&secrets("new"), &secrets("old")));
+    // The new values are on their way.
+    let history = || vec![tried(&rolling.set.plugins[0], "RollingOut", ""), tried(&good, "Active", "")];
+    let still = build_with(&plugin(history()), &around("new", Some("old"), past()));
+    assert_eq!((&still.secrets, &still.last_good_secrets), (&secrets("new"), &secrets("old")));
+    // They do not work.
+    let attempt = &still.members["checks"].attempt;
+    let refused = || vec![tried(&rolling.set.plugins[0], "RolledBack", attempt), tried(&good, "Active", "")];
+    let back = build_with(&plugin(refused()), &around("new", Some("old"), past()));
+    assert_eq!((&back.set.plugins, &back.secrets, back.last_good_secrets.len()), (&vec![good.clone()], &secrets("old"), 0));
+    // They do.
+    let done = build_with(&plugin(vec![tried(&rolling.set.plugins[0], "Active", "")]), &around("new", Some("old"), past()));
+    assert_eq!((&done.secrets, done.last_good_secrets.len()), (&secrets("new"), 0));
+    // The old values are lost: there is nothing to go back to.
+    let lost = build_with(&plugin(refused()), &around("new", None, past()));
+    assert_eq!((standing(&lost, "checks"), &lost.secrets), (&Standing::Current, &secrets("new")));
 }

@@ -287,3 +287,24 @@ fn events_tell_what_changed_once() {
     let events = transitions(Some(&down), &ready);
     assert_eq!(events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["Connected", "Ready"]);
 }
+
+#[test]
+fn a_plugin_that_was_rolled_back_is_neither_counted_nor_good() {
+    let mut view = serving();
+    let mut target = (*view.target).clone();
+    target.members.get_mut("uptime").unwrap().standing = Standing::Held(Obstacle::RolledBack);
+    view.target = target.into();
+    let status = computed(&Around { fleet: Some(view.clone()), ..Around::default() });
+    assert_eq!(
+        told(&status)[3..],
+        ["Ready=False PluginRolledBack", "RolledBack=True PluginRolledBack", "Stalled=True PluginRolledBack"].map(str::to_owned)
+    );
+    assert_eq!(message(&status, "RolledBack"), "put back to the form before, see there: CheckstackPlugin 'uptime'");
+    assert_eq!((status.plugins_active.as_str(), status.plugin_set.last_good.as_ref().unwrap().revision), ("0/1", 7));
+
+    view.complete = false;
+    let mut instance = instance(json!({ "replicas": 2 }));
+    instance.status = Some(status);
+    let kept = computed_for(&instance, &Around { fleet: Some(view), ..Around::default() });
+    assert!(told(&kept).contains(&"RolledBack=True PluginRolledBack".to_owned()), "{:?}", told(&kept));
+}

@@ -14,7 +14,7 @@ fn look(pods: impl FnOnce(&crate::fleet::Target) -> Vec<PodView>) -> (Verdict, I
     let pods = pods(&target);
     let fleet = fleet(target, pods);
     let hash = fleet.target.entries["uptime"];
-    (verdict(&fleet, "uptime", &hash), counts(&fleet, "uptime"), rows(&fleet, "uptime"))
+    (verdict(&fleet, "uptime", &hash), counts(&fleet, "uptime", &hash), rows(&fleet, "uptime"))
 }
 
 fn said(verdict: &Verdict) -> (ConditionStatus, Reason, &str) {

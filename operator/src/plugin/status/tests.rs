@@ -28,7 +28,8 @@ fn failure(step: Type, reason: Reason, transient: bool) -> Artifact {
 }
 
 fn computed(plugin: &CheckstackPlugin, situation: &Situation, artifact: &Artifact, fleet: Option<&FleetView>) -> CheckstackPluginStatus {
-    compute(&StatusInputs { plugin, situation, artifact, fleet, now: at(100) })
+    let policy = RolloutPolicy { deadline: std::time::Duration::from_secs(120), rolls_back: true };
+    compute(&StatusInputs { plugin, situation, artifact, fleet, policy, now: at(100) })
 }
 
 /// `Resolved=True Fetched` and so on, a line each.
@@ -278,4 +279,40 @@ fn events_are_for_transitions_alone() {
     let events = transitions(Some(&before), &ready);
     assert_eq!((events.len(), events[0].reason.as_str(), events[0].warning), (1, "Active", false));
     assert_eq!(transitions(Some(&ready), &ready), []);
+}
+
+/// A plugin of which version 2 was put back, and the pods that run version 1.
+fn rolled_back() -> (CheckstackPlugin, FleetView) {
+    let form = |version: &str, state: &str, reason: &str| {
+        json!({
+            "revision": 6, "version": version, "digest": Digest::of(b"uptime"), "hash": Digest::of(version.as_bytes()), "state": state,
+            "startedAt": "2026-01-01T00:00:00Z", "attempt": "first", "reason": reason, "message": "what was wrong (pod a)",
+        })
+    };
+    let history = [form("2.0.0", "RolledBack", "InitFailed"), form("1.0.0", "Active", "")];
+    let plugin = plugin("uptime", json!({ "status": { "history": history } }));
+    (plugin, with_standing(Standing::Held(Obstacle::RolledBack), true))
+}
+
+#[test]
+fn what_was_rolled_back_is_told_with_the_reason_of_the_pod() {
+    let (mut plugin, mut fleet) = rolled_back();
+    let status = computed(&plugin, &Situation::Wanted, &stored(), Some(&fleet));
+    let expected =
+        ["Loaded=False InitFailed", "Ready=False InitFailed", "RolledBack=True InitFailed", "Stalled=True InitFailed"].map(str::to_owned);
+    assert_eq!(told(&status)[4..], expected);
+    assert_eq!((status.pods_active.as_str(), status.pods[0].version.as_deref()), ("0/1", Some("1.0.0")));
+    let events = transitions(None, &status);
+    assert_eq!((events.len(), events[0].reason.as_str(), events[0].warning), (1, "RolledBack", true));
+    assert!(events[0].note.starts_with("version 2.0.0 of revision 6 was rolled back to version 1.0.0 of revision 6. What was wrong: what"));
+    assert!(transitions(Some(&status), &status).is_empty());
+
+    // An operator that has just begun takes nothing back.
+    plugin.status = Some(status.clone());
+    fleet.complete = false;
+    for fleet in [None, Some(&fleet)] {
+        assert_eq!(told(&computed(&plugin, &Situation::Wanted, &stored(), fleet))[4..], expected);
+    }
+    let disabled = computed(&plugin, &Situation::Disabled, &Artifact::Untried, None);
+    assert!(!told(&disabled).iter().any(|told| told.starts_with("RolledBack")));
 }
