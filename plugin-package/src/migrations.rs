@@ -10,6 +10,9 @@ use crate::Digest;
 /// Largest migration file.
 pub const MAX_MIGRATION_BYTES: u64 = 1024 * 1024;
 
+/// The first line of a migration that only adds.
+pub const ADDITIVE: &str = "-- checkstack: additive";
+
 /// One step of a plugin's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
@@ -21,6 +24,8 @@ pub struct Migration {
     pub up: String,
     /// SQL that undoes it.
     pub down: Option<String>,
+    /// Its first line is [`ADDITIVE`]: the version of the plugin before can work with what it leaves.
+    pub additive: bool,
     /// Of `up`. A migration that was applied must never change.
     pub hash: Digest,
 }
@@ -109,7 +114,8 @@ pub fn read<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<
             problems.push(MigrationProblem::DuplicateVersion { version, first: previous.name.clone(), second: name });
             continue;
         }
-        migrations.push(Migration { version, name, hash: Digest::of(up.as_bytes()), up, down });
+        let additive = up.lines().next().is_some_and(|line| line.trim_end() == ADDITIVE);
+        migrations.push(Migration { version, name, hash: Digest::of(up.as_bytes()), additive, up, down });
     }
     match problems.is_empty() {
         true => Ok(migrations),
@@ -175,7 +181,15 @@ mod tests {
         assert_eq!(migrations[0].down.as_deref(), Some("DROP TABLE t"));
         assert_eq!(migrations[0].hash, Digest::of(b"CREATE TABLE t (a int)"));
         assert_eq!(migrations[1].down, None);
+        assert!(migrations.iter().all(|migration| !migration.additive));
         assert_eq!(read_files(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_migration_says_in_its_first_line_that_it_only_adds() {
+        let adds = |up: &str| read_files(&[("0001_a.up.sql", up)]).unwrap()[0].additive;
+        assert!(adds("-- checkstack: additive\nCREATE TABLE t ()") && adds("-- checkstack: additive\r\nCREATE TABLE t ()"));
+        assert!(!adds("CREATE TABLE t ();\n-- checkstack: additive") && !adds("-- checkstack: additives\nCREATE TABLE t ()"));
     }
 
     #[test]

@@ -23,11 +23,13 @@ struct Fault<'a> {
     remedy: &'a str,
     /// A route of the plugin, once it is good.
     route: &'a str,
+    /// The form before is put back.
+    rolled_back: bool,
 }
 
 impl Default for Fault<'_> {
     fn default() -> Self {
-        Self { condition: "Loaded", reason: "", says: &[], remedy: "", route: "/api/bad/version" }
+        Self { condition: "Loaded", reason: "", says: &[], remedy: "", route: "/api/bad/version", rolled_back: false }
     }
 }
 
@@ -69,7 +71,10 @@ async fn fails_alone_and_heals(ns: Namespace, tarball: &[u8], spec: Value, fault
 
 /// In the status, in `kubectl describe`, in an Event, and in the row of the pod if it is the pod that says so.
 async fn says_what_is_wrong_and_what_to_do(ns: &Namespace, fault: &Fault<'_>) -> Result<()> {
-    let Fault { condition, reason, says, remedy, .. } = fault;
+    let Fault { condition, reason, says, remedy, rolled_back, .. } = fault;
+    if *rolled_back {
+        ns.await_condition("checkstackplugin/bad", "RolledBack", "True", reason, PATIENCE).await?;
+    }
     ensure!(!remedy.is_empty() && !says.is_empty(), "this test does not say what it expects");
     let failed = ns.await_condition("checkstackplugin/bad", "Ready", "False", reason, PATIENCE).await?;
     let cause = ns.await_condition("checkstackplugin/bad", condition, "False", reason, PATIENCE).await?;
@@ -81,12 +86,14 @@ async fn says_what_is_wrong_and_what_to_do(ns: &Namespace, fault: &Fault<'_>) ->
     ensure!(description.contains(&failed.message), "kubectl describe: {description}");
     eventually("an Event warns, and says the same", PATIENCE, || async {
         let events = ns.events("bad").await?;
-        let warns = |(kind, why, note): &(String, String, String)| kind == "Warning" && why == reason && note.contains(remedy);
+        let warns = |(kind, why, note): &(String, String, String)| {
+            kind == "Warning" && (why == reason || why == "RolledBack") && note.contains(remedy)
+        };
         ensure!(events.iter().any(warns), "{events:?}");
         Ok(())
     })
     .await?;
-    if *condition == "Loaded" {
+    if *condition == "Loaded" && !rolled_back {
         let status = ns.get("checkstackplugin/bad").await?["status"].take();
         let row = &status["pods"][0];
         ensure!(row["reason"] == *reason && row["message"].as_str().is_some_and(|text| text.contains(remedy)), "{status}");
@@ -246,6 +253,7 @@ async fn a_configuration_that_the_plugin_refuses() -> Result<()> {
 async fn a_bad_change_of_a_good_plugin() -> Result<()> {
     let _operator = shared_operator().await;
     let ns = with_neighbour("change-bad").await?;
+    ns.apply_instance(json!({"replicas": 1, "rollout": {"progressDeadlineSeconds": 10}})).await?;
     ns.install_plugin("bad", &good()?, json!({"config": {"label": "first"}})).await?;
     ns.await_plugin_ready("bad").await?;
     let still_serves = || async {
@@ -253,7 +261,8 @@ async fn a_bad_change_of_a_good_plugin() -> Result<()> {
         ensure!(answer.status == 200 && answer.body.contains("first"), "{answer:?}");
         nobody_else_suffers(&ns).await
     };
-    let fault = Fault { reason: "Trapped", says: &["trapped in init"], remedy: "report it to its author", ..Fault::default() };
+    let says = &["trapped in init", "was rolled back to version"];
+    let fault = Fault { reason: "Trapped", says, remedy: "report it to its author", rolled_back: true, ..Fault::default() };
     let story = async {
         ns.apply_plugin("bad", json!({"config": {"label": "second", "init": "trap"}})).await?;
         says_what_is_wrong_and_what_to_do(&ns, &fault).await?;

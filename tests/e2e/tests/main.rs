@@ -9,6 +9,7 @@ mod database_outage;
 mod deletion;
 mod installation;
 mod key_rotation;
+mod rollback;
 mod steady_state;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

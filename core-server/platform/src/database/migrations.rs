@@ -1,5 +1,7 @@
 //! Migrations of a plugin's schema: run as the plugin's own role, all that are missing in one
-//! transaction, by one replica at a time. Only forward.
+//! transaction, by one replica at a time; or undone, for a form of the plugin that is older than the schema.
+
+mod steps;
 
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use checkstack_plugin_package::{Migration, PluginId};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tracing::info;
 
+use self::steps::{Applied, Steps, label, steps};
 use super::provision::Provisioned;
 use super::relay::MAX_ANSWER_BYTES;
 use super::sessions::PluginSessions;
@@ -19,15 +22,14 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// PostgreSQL's own limits within [`DEADLINE`].
 const LIMITS: &str = "SET LOCAL statement_timeout = '100s'; SET LOCAL lock_timeout = '30s'";
 
-/// A migration that was applied before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Applied {
-    version: i32,
-    name: String,
-    hash: String,
+/// What was done to a schema.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Done {
+    undone: usize,
+    applied: usize,
 }
 
-/// Brings the schema to the newest of `migrations`.
+/// Brings the schema to where a form of the plugin with these migrations can work with it.
 pub(crate) async fn migrate(
     sessions: &PluginSessions,
     provisioned: &Provisioned,
@@ -38,24 +40,24 @@ pub(crate) async fn migrate(
         let mut lease = sessions.acquire(&provisioned.login, Duration::from_secs(10)).await.map_err(unexpected)?;
         let connection = lease.connection().map_err(unexpected)?;
         match run(connection, &provisioned.schema, plugin_id, migrations).await {
-            Ok(applied) => {
+            Ok(done) => {
                 lease.give_back();
-                Ok(applied)
+                Ok(done)
             }
             Err(_) if lease.was_cut() => Err(too_loud()),
             Err(failure) => Err(failure),
         }
     };
-    let applied = tokio::time::timeout(DEADLINE, migrate).await.map_err(|_| {
+    let Done { undone, applied } = tokio::time::timeout(DEADLINE, migrate).await.map_err(|_| {
         PluginFailure::transient(PluginReason::MigrationFailed, format!("the migrations did not finish within {} s", DEADLINE.as_secs()))
     })??;
-    if applied > 0 {
-        info!(plugin = %plugin_id, applied, "migrated the plugin's schema");
+    if applied > 0 || undone > 0 {
+        info!(plugin = %plugin_id, applied, undone, "migrated the plugin's schema");
     }
     Ok(())
 }
 
-async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, migrations: &[Migration]) -> Result<usize, PluginFailure> {
+async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, migrations: &[Migration]) -> Result<Done, PluginFailure> {
     let mut transaction = connection.begin().await.map_err(in_database)?;
     sqlx::raw_sql(LIMITS).execute(&mut *transaction).await.map_err(in_database)?;
     sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))")
@@ -65,81 +67,63 @@ async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, 
         .map_err(in_database)?;
     let table = format!("{}.__checkstack_migrations", names::quoted(schema));
     if migrations.is_empty() && !has_history(&mut transaction, &table).await.map_err(in_database)? {
-        return Ok(0);
+        return Ok(Done::default());
     }
     sqlx::raw_sql(AssertSqlSafe(format!(
         "CREATE TABLE IF NOT EXISTS {table} \
-         (version integer PRIMARY KEY, name text NOT NULL, hash text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+         (version integer PRIMARY KEY, name text NOT NULL, hash text NOT NULL, additive boolean NOT NULL, down text, \
+         applied_at timestamptz NOT NULL DEFAULT now())"
     )))
     .execute(&mut *transaction)
     .await
     .map_err(in_database)?;
-    let applied: Vec<(i32, String, String)> =
-        sqlx::query_as(AssertSqlSafe(format!("SELECT version, name, hash FROM {table} ORDER BY version")))
-            .fetch_all(&mut *transaction)
+    let applied = applied(&mut transaction, &table).await.map_err(in_database)?;
+    let Steps { undo, apply } = steps(&applied, migrations)?;
+    for step in &undo {
+        execute(&mut transaction, &step.name, step.down).await?;
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {table} WHERE version = $1")))
+            .bind(step.version)
+            .execute(&mut *transaction)
             .await
             .map_err(in_database)?;
-    let applied: Vec<Applied> = applied.into_iter().map(|(version, name, hash)| Applied { version, name, hash }).collect();
-    let missing = missing(&applied, migrations)?;
-    let transaction_id = current_transaction(&mut transaction).await.map_err(in_database)?;
-    for migration in &missing {
-        let failed = |error| in_migration(migration, error);
-        // The plugin's own text, run with the plugin's own rights.
-        sqlx::raw_sql(AssertSqlSafe(migration.up.clone())).execute(&mut *transaction).await.map_err(failed)?;
-        if current_transaction(&mut transaction).await.map_err(failed)? != transaction_id {
-            return Err(PluginFailure::terminal(
-                PluginReason::MigrationFailed,
-                format!(
-                    "migration {} ends the transaction that it runs in: leave BEGIN, COMMIT and ROLLBACK out of migrations",
-                    label(migration)
-                ),
-            ));
-        }
-        sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} (version, name, hash) VALUES ($1, $2, $3)")))
+    }
+    for migration in &apply {
+        execute(&mut transaction, &label(migration), &migration.up).await?;
+        sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} (version, name, hash, additive, down) VALUES ($1, $2, $3, $4, $5)")))
             .bind(i32::try_from(migration.version).unwrap_or(i32::MAX))
             .bind(&migration.name)
             .bind(migration.hash.to_string())
+            .bind(migration.additive)
+            .bind(&migration.down)
             .execute(&mut *transaction)
             .await
-            .map_err(failed)?;
+            .map_err(in_database)?;
     }
     transaction.commit().await.map_err(in_database)?;
-    Ok(missing.len())
+    Ok(Done { undone: undo.len(), applied: apply.len() })
 }
 
-/// The migrations that are still to be run, in order; or why the schema and the package do not fit.
-fn missing<'a>(applied: &[Applied], migrations: &'a [Migration]) -> Result<Vec<&'a Migration>, PluginFailure> {
-    let terminal = |message: String| Err(PluginFailure::terminal(PluginReason::MigrationFailed, message));
-    for applied in applied {
-        match migrations.iter().find(|migration| i64::from(migration.version) == i64::from(applied.version)) {
-            None => {
-                return terminal(format!(
-                    "the plugin's schema has migration {:04}_{}, which this version of the plugin does not know: \
-                     use a version that does, or purge the plugin's data",
-                    applied.version, applied.name
-                ));
-            }
-            Some(migration) if migration.hash.to_string() != applied.hash => {
-                return terminal(format!(
-                    "migration {} was changed after it had been applied: put its text back and make the change in a new migration",
-                    label(migration)
-                ));
-            }
-            Some(_) => {}
-        }
+async fn applied(transaction: &mut PgConnection, table: &str) -> Result<Vec<Applied>, sqlx::Error> {
+    let rows: Vec<(i32, String, String, bool, Option<String>)> =
+        sqlx::query_as(AssertSqlSafe(format!("SELECT version, name, hash, additive, down FROM {table} ORDER BY version")))
+            .fetch_all(transaction)
+            .await?;
+    let applied = |(version, name, hash, additive, down)| Applied { version, name, hash, additive, down };
+    Ok(rows.into_iter().map(applied).collect())
+}
+
+/// Runs the plugin's own text, with the plugin's own rights.
+async fn execute(transaction: &mut PgConnection, step: &str, text: &str) -> Result<(), PluginFailure> {
+    let failed = |error| in_migration(step, error);
+    let before = current_transaction(&mut *transaction).await.map_err(failed)?;
+    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut *transaction).await.map_err(failed)?;
+    if current_transaction(&mut *transaction).await.map_err(failed)? != before {
+        return Err(PluginFailure::terminal(
+            PluginReason::MigrationFailed,
+            format!("migration {step} ends the transaction that it runs in: leave BEGIN, COMMIT and ROLLBACK out of migrations"),
+        ));
     }
-    let newest = applied.iter().map(|applied| i64::from(applied.version)).max().unwrap_or(-1);
-    let missing: Vec<&Migration> = migrations
-        .iter()
-        .filter(|migration| !applied.iter().any(|applied| i64::from(applied.version) == i64::from(migration.version)))
-        .collect();
-    match missing.iter().find(|migration| i64::from(migration.version) < newest) {
-        Some(late) => terminal(format!(
-            "migration {} is older than what has been applied already (up to {newest:04}): give it a higher number",
-            label(late)
-        )),
-        None => Ok(missing),
-    }
+    Ok(())
 }
 
 /// Whether an earlier version of the plugin has had migrations.
@@ -151,14 +135,10 @@ async fn current_transaction(transaction: &mut PgConnection) -> Result<String, s
     sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text").persistent(false).fetch_one(transaction).await
 }
 
-fn label(migration: &Migration) -> String {
-    format!("{:04}_{}", migration.version, migration.name)
-}
-
-fn in_migration(migration: &Migration, error: sqlx::Error) -> PluginFailure {
+fn in_migration(step: &str, error: sqlx::Error) -> PluginFailure {
     match DatabaseError::from(error) {
         DatabaseError::Refused { code, message } => {
-            let message = format!("migration {} failed: {message} (SQLSTATE {code})", label(migration));
+            let message = format!("migration {step} failed: {message} (SQLSTATE {code})");
             match is_passing(&code) {
                 true => PluginFailure::transient(PluginReason::MigrationFailed, message),
                 false => PluginFailure::terminal(PluginReason::MigrationFailed, message),
@@ -193,44 +173,4 @@ fn too_loud() -> PluginFailure {
 /// Deadlock, serialisation, lock timeout, cancelled: another attempt may succeed.
 fn is_passing(code: &str) -> bool {
     matches!(code, "40P01" | "40001" | "55P03" | "57014")
-}
-
-#[cfg(test)]
-mod tests {
-    use checkstack_plugin_package::Digest;
-
-    use super::*;
-
-    fn migration(version: u32, up: &str) -> Migration {
-        Migration { version, name: format!("m{version}"), up: up.into(), down: None, hash: Digest::of(up.as_bytes()) }
-    }
-
-    fn applied(version: i32, up: &str) -> Applied {
-        Applied { version, name: format!("m{version}"), hash: Digest::of(up.as_bytes()).to_string() }
-    }
-
-    fn versions(applied: &[Applied], migrations: &[Migration]) -> Result<Vec<u32>, String> {
-        missing(applied, migrations).map(|missing| missing.iter().map(|migration| migration.version).collect()).map_err(|failure| {
-            assert_eq!((failure.reason, failure.transient), (PluginReason::MigrationFailed, false));
-            failure.message
-        })
-    }
-
-    #[test]
-    fn what_is_not_applied_is_missing() {
-        let all = [migration(1, "a"), migration(2, "b"), migration(5, "c")];
-        assert_eq!(versions(&[], &all), Ok(vec![1, 2, 5]));
-        assert_eq!(versions(&[applied(1, "a")], &all), Ok(vec![2, 5]));
-        assert_eq!(versions(&[applied(1, "a"), applied(2, "b"), applied(5, "c")], &all), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_schema_that_does_not_fit_is_refused_with_what_to_do() {
-        let edited = versions(&[applied(1, "a")], &[migration(1, "A")]).unwrap_err();
-        assert!(edited.contains("0001_m1 was changed after it had been applied"), "{edited}");
-        let newer = versions(&[applied(1, "a"), applied(2, "b")], &[migration(1, "a")]).unwrap_err();
-        assert!(newer.contains("has migration 0002_m2, which this version of the plugin does not know"), "{newer}");
-        let late = versions(&[applied(3, "c")], &[migration(2, "b"), migration(3, "c")]).unwrap_err();
-        assert!(late.contains("0002_m2 is older than what has been applied already (up to 0003)"), "{late}");
-    }
 }

@@ -6,7 +6,7 @@ use crate::instance::{Instance, Reported as _, set};
 use crate::packages::{Package, package, package_with};
 
 const ONE: (&str, &str) = ("0001_one", "CREATE TABLE things (id int PRIMARY KEY)");
-const TWO: (&str, &str) = ("0002_two", "ALTER TABLE things ADD name text; INSERT INTO things VALUES (1, 'x;y')");
+const TWO: (&str, &str) = ("0002_two", "-- checkstack: additive\nALTER TABLE things ADD name text; INSERT INTO things VALUES (1, 'x;y')");
 
 /// A version, its migrations, and what is said about them.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
@@ -55,10 +55,11 @@ async fn a_migration_that_fails_leaves_the_schema_as_it_was_and_the_old_version_
     let instance = Instance::new().await;
     let pod = instance.pod("pod").await;
     pod.run(1, &[&package_with("uptime@1.0.0", &[], &[ONE])]).await;
-    let failing: [Case<'_>; 6] = [
+    let failing: [Case<'_>; 7] = [
+        ("1.9.9", &[ONE, ("0002_drop", "DROP TABLE things")], "there is no way back from migration 0002_drop"),
         (
             "2.0.0",
-            &[ONE, TWO, ("0003_three", "ALTER TABLE nothing ADD x int")],
+            &[ONE, TWO, ("0003_three", "-- checkstack: additive\nALTER TABLE nothing ADD x int")],
             "migration 0003_three failed: relation \"nothing\" does not exist (SQLSTATE 42P01)",
         ),
         ("2.0.1", &[("0001_one", "CREATE TABLE things (id bigint)"), TWO], "migration 0001_one was changed after it had been applied"),
@@ -66,10 +67,10 @@ async fn a_migration_that_fails_leaves_the_schema_as_it_was_and_the_old_version_
         ("2.0.3", &[("0000_zero", "CREATE TABLE zero (id int)"), ONE], "migration 0000_zero is older than what has been applied already"),
         (
             "2.0.4",
-            &[ONE, ("0002_commit", "CREATE TABLE half (id int); COMMIT; CREATE TABLE other_half (id int)")],
+            &[ONE, ("0002_commit", "-- checkstack: additive\nCREATE TABLE half (id int); COMMIT; CREATE TABLE other_half (id int)")],
             "ends the transaction that it runs in",
         ),
-        ("2.0.5", &[ONE, ("0002_core", "SELECT * FROM checkstack.plugin_kv")], "permission denied"),
+        ("2.0.5", &[ONE, ("0002_core", "-- checkstack: additive\nSELECT * FROM checkstack.plugin_kv")], "permission denied"),
     ];
     for (revision, (version, migrations, says)) in (2..).zip(failing) {
         let report = pod.run(revision, &[&package_with(&format!("uptime@{version}"), &[], migrations)]).await;
@@ -85,6 +86,46 @@ async fn a_migration_that_fails_leaves_the_schema_as_it_was_and_the_old_version_
     assert_eq!(report.plugin("uptime").reason, PluginReason::MigrationFailed, "the schema is newer than a version without migrations");
     let healed = pod.run(21, &[&package_with("uptime@3.0.1", &[], &[ONE, TWO])]).await;
     assert!(healed.is_active("uptime"));
+}
+
+#[tokio::test]
+async fn an_older_version_finds_a_schema_that_it_can_work_with() {
+    let instance = Instance::new().await;
+    let pod = instance.pod("pod").await;
+    let rename =
+        [("0003_rename", "ALTER TABLE things RENAME id TO number"), ("0003_rename.down", "ALTER TABLE things RENAME number TO id")];
+    let versions = [
+        package_with("uptime@1.0.0", &[], &[ONE]),
+        package_with("uptime@2.0.0", &[], &[ONE, TWO]),
+        package_with("uptime@3.0.0", &[], &[ONE, TWO, rename[0], rename[1]]),
+    ];
+    let columns = async || {
+        let query = "SELECT string_agg(column_name, ',' ORDER BY column_name) FROM information_schema.columns WHERE table_name = 'things'";
+        instance.database.value::<String>(query).await
+    };
+    for (revision, (version, expected, steps)) in (1..).zip([
+        (0, "id", "1 one"),
+        (2, "name,number", "1 one, 2 two, 3 rename"),
+        // What only adds stays, and nothing is lost.
+        (0, "id,name", "1 one, 2 two"),
+        (1, "id,name", "1 one, 2 two"),
+        (2, "name,number", "1 one, 2 two, 3 rename"),
+    ]) {
+        let report = pod.run(revision, &[&versions[version]]).await;
+        assert!(report.is_active("uptime"), "{}", report.plugin("uptime").message);
+        assert_eq!((columns().await.as_str(), applied(&instance).await.as_str()), (expected, steps), "revision {revision}");
+    }
+    assert_eq!(instance.database.value::<i64>("SELECT count(*) FROM plugin_uptime.things").await, 1);
+
+    // A way back that does not work leaves everything as it is, and says so.
+    let other = instance.pod("other").await;
+    let broken = "UPDATE plugin_uptime.__checkstack_migrations SET down = 'ALTER TABLE nothing RENAME a TO b' WHERE version = 3";
+    crate::postgres::execute(&mut instance.database.admin().await, broken).await;
+    let report = other.run(9, &[&versions[0]]).await;
+    let uptime = report.plugin("uptime");
+    assert_eq!(uptime.reason, PluginReason::MigrationFailed);
+    assert!(uptime.message.contains("migration 0003_rename.down.sql failed: relation \"nothing\" does not exist"), "{}", uptime.message);
+    assert_eq!(applied(&instance).await, "1 one, 2 two, 3 rename");
 }
 
 #[tokio::test]
@@ -108,7 +149,9 @@ async fn a_restored_backup_is_taken_over_although_the_roles_are_gone() {
     let after = instance.pod("after").await;
     let all = "DROP TYPE mood; DROP DOMAIN small; DROP VIEW seen; DROP FUNCTION one(); DROP TABLE counted; DROP SEQUENCE own;
         DROP TABLE things; DROP TYPE pair";
-    let report = after.run(1, &[&package_with("uptime@1.0.1", &[], &[ONE, ("0002_more", more), ("0003_all", all)])]).await;
+    let report = after
+        .run(1, &[&package_with("uptime@1.0.1", &[], &[ONE, ("0002_more", more), ("0003_all", all), ("0003_all.down", "SELECT 1")])])
+        .await;
     assert!(report.is_active("uptime"), "{}", report.plugin("uptime").message);
     assert_eq!(tables(&instance).await, format!("__checkstack_migrations:{role}"));
     let members = format!(

@@ -45,7 +45,8 @@ pub(crate) fn package_of(plugin: &str, dependencies: &[&str], migrations: &[(&st
         ("dist/plugin.wasm".to_owned(), component.to_vec()),
     ]);
     for (name, sql) in migrations {
-        files.insert(format!("migrations/{name}.up.sql"), sql.as_bytes().to_vec());
+        let file = if name.ends_with(".down") { format!("migrations/{name}.sql") } else { format!("migrations/{name}.up.sql") };
+        files.insert(file, sql.as_bytes().to_vec());
     }
     packed(id, version, &files, dependencies)
 }

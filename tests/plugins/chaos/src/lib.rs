@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use checkstack_plugin::clock::Stopwatch;
-use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Response, Router, log};
+use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Response, Router, kv, log};
 use serde::Deserialize;
 
 /// `plugins/build` replaces it by `build-two` in the component of the next version.
@@ -41,7 +41,11 @@ enum Behaviour {
     Loop,
     /// Takes all memory that it gets.
     Memory,
+    /// Takes the ticket that `POST /ticket` left, and fails without one: of several pods, one gets it.
+    Ticket,
 }
+
+const TICKET: &str = "ticket";
 
 impl Plugin for Chaos {
     type Config = Config;
@@ -65,6 +69,7 @@ impl Plugin for Chaos {
             .get("/version", Self::version)
             .get("/sleep", Self::sleep)
             .post("/echo", Self::echo)
+            .post("/ticket", |_: &Self, _: &Request| kv::set(TICKET, "").map(|()| "one ticket").map_err(Error::from))
             .get("/status/{code}", Self::status)
             .get("/behave/{behaviour}", Self::behave)
     }
@@ -119,6 +124,11 @@ impl Behaviour {
                     hoard.push(std::hint::black_box(vec![1_u8; 1024 * 1024]));
                 }
             }
+            Self::Ticket => match kv::delete(TICKET) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("no ticket is left"),
+                Err(_) => Err("nobody knows about tickets"),
+            },
         }
     }
 }
