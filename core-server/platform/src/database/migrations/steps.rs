@@ -195,7 +195,7 @@ mod tests {
         let four = Migration { down: Some("undo 4".into()), ..four.clone() };
         let all = vec![one.clone(), two.clone(), three.clone(), four];
         assert_eq!(done(&all, std::slice::from_ref(&one)), Ok((vec![4, 3], vec![])));
-        assert_eq!(done(&all, &[]).unwrap_err().contains("0002_m2"), true);
+        assert!(done(&all, &[]).unwrap_err().contains("0002_m2"));
         assert_eq!(done(&all, &[one, two, three]), Ok((vec![], vec![])));
     }
 
