@@ -134,6 +134,8 @@ pub enum PluginReason {
     DependencyCycle,
     /// A plugin that depends on it does not come up with this version.
     DependentFailed,
+    /// A critical probe of a new version is not ok, so the one before goes on.
+    ProbeFailed,
     /// The secret values that the set names have not arrived.
     SecretConfigMissing,
     /// The database does not answer.

@@ -117,10 +117,12 @@ impl Endpoint {
     }
 
     async fn call(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
-        if request.depth >= MAX_CALL_DEPTH {
-            return Err(CallFailure::TooDeep(self.plugin_id.clone()));
-        }
         let begin = Instant::now();
+        if request.depth >= MAX_CALL_DEPTH {
+            let refused = Err(CallFailure::TooDeep(self.plugin_id.clone()));
+            self.metrics.end(CallOutcome::from(&refused), begin.elapsed());
+            return refused;
+        }
         let _in_flight = self.metrics.begin();
         let handle = AssertUnwindSafe(self.plugin.handle(request)).catch_unwind();
         let result = match tokio::time::timeout(self.deadline + GRACE, handle).await {
@@ -130,12 +132,7 @@ impl Endpoint {
                 Err(CallFailure::DeadlineExceeded(self.plugin_id.clone(), u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX)))
             }
         };
-        let outcome = match &result {
-            Ok(response) if response.status.is_server_error() => CallOutcome::ServerError,
-            Ok(_) => CallOutcome::Answered,
-            Err(_) => CallOutcome::Failed,
-        };
-        self.metrics.end(outcome, begin.elapsed());
+        self.metrics.end(CallOutcome::from(&result), begin.elapsed());
         result
     }
 }

@@ -16,6 +16,8 @@ use prometheus_client::registry::Registry;
 
 use checkstack_plugin_package::PluginId;
 
+use crate::plugin::{CallFailure, PluginResponse};
+
 /// All metrics of this process.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -59,20 +61,71 @@ pub(crate) enum CallOutcome {
     Answered,
     /// An answer of 500 or more, of the plugin's own.
     ServerError,
-    /// No answer.
-    Failed,
+    /// See [`CallFailure`].
+    Overloaded,
+    /// See [`CallFailure`].
+    DeadlineExceeded,
+    /// See [`CallFailure`].
+    Trapped,
+    /// See [`CallFailure`].
+    InvalidAnswer,
+    /// See [`CallFailure`].
+    NotRunning,
+    /// See [`CallFailure`].
+    TooDeep,
+}
+
+impl CallOutcome {
+    /// In the order of their numbers.
+    const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::ServerError,
+        Self::Overloaded,
+        Self::DeadlineExceeded,
+        Self::Trapped,
+        Self::InvalidAnswer,
+        Self::NotRunning,
+        Self::TooDeep,
+    ];
+
+    /// The value of the label.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ServerError => "server_error",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Trapped => "trapped",
+            Self::InvalidAnswer => "invalid_answer",
+            Self::NotRunning => "not_running",
+            Self::TooDeep => "too_deep",
+        }
+    }
+}
+
+impl From<&Result<PluginResponse, CallFailure>> for CallOutcome {
+    fn from(result: &Result<PluginResponse, CallFailure>) -> Self {
+        match result {
+            Ok(response) if response.status.is_server_error() => Self::ServerError,
+            Ok(_) => Self::Answered,
+            Err(CallFailure::Overloaded(_)) => Self::Overloaded,
+            Err(CallFailure::DeadlineExceeded(..)) => Self::DeadlineExceeded,
+            Err(CallFailure::Trapped(..)) => Self::Trapped,
+            Err(CallFailure::InvalidAnswer(..)) => Self::InvalidAnswer,
+            Err(CallFailure::NotRunning(_)) => Self::NotRunning,
+            Err(CallFailure::TooDeep(_)) => Self::TooDeep,
+        }
+    }
 }
 
 /// The metrics of one plugin, at hand for every call: nothing is looked up or locked.
 pub(crate) struct CallMetrics {
-    answered: Counter,
-    server_error: Counter,
-    failed: Counter,
+    /// In the order of [`CallOutcome::ALL`].
+    outcomes: [Counter; CallOutcome::ALL.len()],
     seconds: Latency,
     in_flight: Gauge,
 }
 
-const CALL_OUTCOMES: [&str; 3] = ["answered", "server_error", "failed"];
 const STATES: [&str; 5] = ["Loading", "Active", "Failed", "Blocked", "Draining"];
 
 impl Metrics {
@@ -110,13 +163,12 @@ impl Metrics {
     }
 
     pub(crate) fn calls_of(&self, plugin_id: &PluginId) -> CallMetrics {
-        let counter = |outcome| self.calls.get_or_create_owned(&PluginOutcome { plugin: plugin_id.to_string(), outcome });
+        let counter = |outcome: CallOutcome| {
+            self.calls.get_or_create_owned(&PluginOutcome { plugin: plugin_id.to_string(), outcome: outcome.as_str() })
+        };
         let label = PluginLabel { plugin: plugin_id.to_string() };
-        let [answered, server_error, failed] = CALL_OUTCOMES.map(counter);
         CallMetrics {
-            answered,
-            server_error,
-            failed,
+            outcomes: CallOutcome::ALL.map(counter),
             seconds: self.call_seconds.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
         }
@@ -151,8 +203,8 @@ impl Metrics {
     /// A plugin that is gone leaves no series behind.
     pub(crate) fn forget(&self, plugin_id: &PluginId) {
         let plugin = plugin_id.to_string();
-        for outcome in CALL_OUTCOMES {
-            self.calls.remove(&PluginOutcome { plugin: plugin.clone(), outcome });
+        for outcome in CallOutcome::ALL {
+            self.calls.remove(&PluginOutcome { plugin: plugin.clone(), outcome: outcome.as_str() });
         }
         for outcome in ["activated", "failed"] {
             self.activations.remove(&PluginOutcome { plugin: plugin.clone(), outcome });
@@ -180,11 +232,9 @@ impl CallMetrics {
     }
 
     pub(crate) fn end(&self, outcome: CallOutcome, took: Duration) {
-        match outcome {
-            CallOutcome::Answered => self.answered.inc(),
-            CallOutcome::ServerError => self.server_error.inc(),
-            CallOutcome::Failed => self.failed.inc(),
-        };
+        if let Some(counter) = self.outcomes.get(outcome as usize) {
+            counter.inc();
+        }
         self.seconds.observe(took);
     }
 }
@@ -246,12 +296,13 @@ mod tests {
         let calls = metrics.calls_of(&id("uptime"));
         let in_flight = calls.begin();
         calls.end(CallOutcome::Answered, Duration::from_micros(60));
-        calls.end(CallOutcome::Failed, Duration::from_secs(60));
+        calls.end(CallOutcome::from(&Err(CallFailure::Trapped(id("uptime"), String::new()))), Duration::from_secs(60));
         let text = metrics.encode().unwrap();
         for line in [
             r#"checkstack_build_info{version="1.2.3"} 1"#,
             r#"checkstack_plugin_calls_total{plugin="uptime",outcome="answered"} 1"#,
-            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="failed"} 1"#,
+            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="trapped"} 1"#,
+            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="overloaded"} 0"#,
             r#"checkstack_plugin_call_seconds_bucket{le="0.0001",plugin="uptime"} 1"#,
             r#"checkstack_plugin_call_seconds_bucket{le="+Inf",plugin="uptime"} 2"#,
             r#"checkstack_plugin_call_seconds_count{plugin="uptime"} 2"#,
@@ -261,6 +312,22 @@ mod tests {
         }
         drop(in_flight);
         assert!(metrics.encode().unwrap().contains(r#"checkstack_plugin_calls_in_flight{plugin="uptime"} 0"#));
+    }
+
+    #[test]
+    fn every_failure_is_counted_by_its_kind() {
+        let id = || id("uptime");
+        let kinds = [
+            CallFailure::Overloaded(id()),
+            CallFailure::DeadlineExceeded(id(), 1),
+            CallFailure::Trapped(id(), String::new()),
+            CallFailure::InvalidAnswer(id(), String::new()),
+            CallFailure::NotRunning(id()),
+            CallFailure::TooDeep(id()),
+        ];
+        let failed = kinds.map(|failure| CallOutcome::from(&Err(failure)));
+        assert_eq!(CallOutcome::ALL[2..], failed);
+        assert!(CallOutcome::ALL.iter().enumerate().all(|(place, outcome)| *outcome as usize == place));
     }
 
     #[test]

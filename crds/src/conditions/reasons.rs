@@ -124,6 +124,7 @@ reasons! {
         DependencyNotActive: "A plugin that this one needs is not active.", "Look at that plugin's status; this one follows by itself.";
         DependencyCycle: "Plugins need each other in a circle. The message names it.", "Remove one plugin of the circle, or take a version without that dependency.";
         DependentFailed: "A plugin that needs this one does not come up with this version, so the version before goes on serving.", "The message names that plugin and says what is wrong with it. Take a version of either that fits, or disable that plugin.";
+        ProbeFailed: "A critical probe of the new version of the plugin is not ok, so the version before goes on serving.", "The message names the probe and what it says. The pods try again.";
         SecretConfigMissing: "The values from Secrets have not reached the pod.", "Wait: the operator delivers them again.";
         DatabaseUnavailable: "The database does not answer the pod.", "Look at the instance's condition DatabaseReachable.";
         PodUnreachable: "The operator cannot ask the pod for its plugins.", "Look at the pod. If it is healthy, a NetworkPolicy may keep the operator away from its port http.";

@@ -193,17 +193,33 @@ impl Leader {
     /// Gives the lease back so that another operator need not wait for it to expire. Call it when
     /// all work has stopped.
     pub async fn release(self) {
-        let spec = LeaseSpec {
-            holder_identity: Some(String::new()),
-            lease_duration_seconds: Some(1),
-            ..self.lease.spec.clone().unwrap_or_default()
-        };
-        let free = Lease { spec: Some(spec), ..self.lease };
-        let Candidate { api, name, timing, .. } = self.candidate;
-        match timeout(timing.renew_deadline, api.replace(&name, &PostParams::default(), &free)).await {
-            Ok(Ok(_)) => tracing::info!(lease = name, "released the lease"),
+        let (name, deadline) = (self.candidate.name.clone(), self.candidate.timing.renew_deadline);
+        match timeout(deadline, self.give_back()).await {
+            Ok(Ok(())) => tracing::info!(lease = name, "released the lease"),
             Ok(Err(error)) => tracing::warn!(lease = name, %error, "the lease could not be released; others wait until it expires"),
             Err(_) => tracing::warn!(lease = name, "the lease could not be released in time; others wait until it expires"),
+        }
+    }
+
+    async fn give_back(self) -> Result<(), RenewError> {
+        let Candidate { api, name, identity, .. } = self.candidate;
+        let freed = |lease: Lease| {
+            let spec = lease.spec.unwrap_or_default();
+            Lease { spec: Some(LeaseSpec { holder_identity: Some(String::new()), lease_duration_seconds: Some(1), ..spec }), ..lease }
+        };
+        match api.replace(&name, &PostParams::default(), &freed(self.lease)).await {
+            Ok(_) => return Ok(()),
+            // A renewal was under way when the work stopped.
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let lease = api.get(&name).await?;
+        match lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default() {
+            holder if holder == identity => {
+                api.replace(&name, &PostParams::default(), &freed(lease)).await?;
+                Ok(())
+            }
+            holder => Err(RenewError::TakenOver(holder)),
         }
     }
 }

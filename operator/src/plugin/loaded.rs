@@ -194,6 +194,7 @@ pub(crate) fn reason(reason: PluginReason) -> Reason {
         PluginReason::DependencyNotActive => Reason::DependencyNotActive,
         PluginReason::DependencyCycle => Reason::DependencyCycle,
         PluginReason::DependentFailed => Reason::DependentFailed,
+        PluginReason::ProbeFailed => Reason::ProbeFailed,
         PluginReason::SecretConfigMissing => Reason::SecretConfigMissing,
         PluginReason::DatabaseUnavailable => Reason::DatabaseUnavailable,
         // Of a newer core server, whose message says it.

@@ -287,6 +287,13 @@ impl Fleet {
         Some(self.slots.get(plugin_id)?.attempt.as_ref()?.stage)
     }
 
+    /// Whether the attempt on a plugin is to take the place of another version. One that is only bound anew is no worse than
+    /// it was.
+    pub(crate) fn replaces(&self, plugin_id: &PluginId) -> bool {
+        let slot = self.slots.get(plugin_id).filter(|slot| slot.running.is_some());
+        slot.and_then(|slot| slot.attempt.as_ref()).is_some_and(|attempt| attempt.form == Form::Wanted)
+    }
+
     /// Whether the attempt on a plugin is to end without a result.
     pub(crate) fn is_cancelled(&self, plugin_id: &PluginId) -> bool {
         self.slots.get(plugin_id).and_then(|slot| slot.attempt.as_ref()).is_none_or(|attempt| attempt.cancelled)

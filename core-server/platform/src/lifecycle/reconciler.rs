@@ -162,7 +162,11 @@ impl Reconciler {
             }
             Action::Announce(id) => {
                 self.fleet.reach(&id, Stage::Announcing, now);
-                self.spawn(id, |stages, entry, loaded| async move { Event::Announced(stages.announce(&entry, &loaded).await) });
+                let replaces = self.fleet.replaces(&id);
+                self.spawn(
+                    id,
+                    move |stages, entry, loaded| async move { Event::Announced(stages.announce(&entry, &loaded, replaces).await) },
+                );
             }
             Action::Activate(ids) => ids.into_iter().for_each(|id| self.activate(id)),
             Action::Cancel(id) => self.cancel(id),

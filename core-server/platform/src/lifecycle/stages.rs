@@ -19,7 +19,10 @@ use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers};
 use crate::metrics::Metrics;
-use crate::plugin::{ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
+use crate::plugin::{
+    ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices, ProbeDescription,
+    ProbeOutcome,
+};
 
 /// Loading, compilation included where it was not done before.
 const LOAD: Duration = Duration::from_secs(120);
@@ -75,8 +78,10 @@ impl Stages {
         guarded("init", init_deadline(entry), loaded.plugin.init()).await
     }
 
-    pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded) -> Result<(), PluginFailure> {
-        guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await
+    /// Tells it that all plugins are ready. What is to take the place of another version has to show that it can.
+    pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded, replaces: bool) -> Result<(), PluginFailure> {
+        guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await?;
+        if replaces { probe(entry, loaded.plugin.as_ref()).await } else { Ok(()) }
     }
 
     /// What other plugins, and later everybody, can call.
@@ -126,6 +131,22 @@ impl Stages {
             peers,
         }
     }
+}
+
+/// Every critical probe has to be ok once.
+async fn probe(entry: &PluginEntry, plugin: &dyn Plugin) -> Result<(), PluginFailure> {
+    for ProbeDescription { name, .. } in plugin.description().probes.iter().filter(|probe| probe.critical) {
+        let failed = |says: &str| {
+            let message = format!("the critical probe '{name}' of the new version is not ok: {says}; the version before goes on");
+            PluginFailure::transient(PluginReason::ProbeFailed, message)
+        };
+        let check = async { plugin.check(name).await.map_err(|failure| failed(&failure.to_string())) };
+        let ProbeOutcome { ok, message } = guarded("a probe", call_deadline(entry) + GRACE, check).await?;
+        if !ok {
+            return Err(failed(message.as_deref().unwrap_or("it does not say why")));
+        }
+    }
+    Ok(())
 }
 
 fn call_deadline(entry: &PluginEntry) -> Duration {

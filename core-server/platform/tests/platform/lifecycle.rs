@@ -265,6 +265,28 @@ async fn probes_of_a_plugin_are_shown_and_decide_only_for_critical_plugins() {
 }
 
 #[tokio::test]
+async fn a_version_takes_the_place_of_another_only_when_its_critical_probes_are_ok() {
+    let instance = Instance::new().await;
+    let probe = |name: &str, critical| ProbeDescription { name: name.into(), critical };
+    let probes = vec![probe("extra", false), probe("queue", true)];
+    instance.scripts.set("uptime", Script { probes, ..Script::default() });
+    instance.scripts.set_probe("queue", false);
+    let pod = instance.pod("pod").await;
+    let (old, new) = (package("uptime@1.0.0", &[]), package("uptime@2.0.0", &[]));
+    assert!(pod.run(1, &[&old]).await.is_active("uptime"), "there is none whose place it takes");
+    instance.scripts.set_probe("extra", false);
+    let report = pod.run(2, &[&new]).await;
+    let uptime = report.plugin("uptime");
+    assert_eq!((uptime.state, uptime.reason, uptime.terminal), (PluginState::Failed, PluginReason::ProbeFailed, false));
+    assert_eq!(uptime.message, "the critical probe 'queue' of the new version is not ok: scripted; the version before goes on");
+    assert_eq!(pod.json("/api/uptime/").await.1["plugin"], "uptime@1.0.0");
+    instance.scripts.set_probe("queue", true);
+    // By itself.
+    pod.wait_for(|report| report.is_active("uptime")).await;
+    assert_eq!(pod.json("/api/uptime/").await.1["plugin"], "uptime@2.0.0");
+}
+
+#[tokio::test]
 async fn the_end_is_orderly() {
     let instance = Instance::new().await;
     instance.scripts.set("slow", Script { call: crate::scripted::Answer::Takes(Duration::from_secs(1)), ..Script::default() });
