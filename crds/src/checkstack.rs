@@ -169,7 +169,7 @@ pub struct PluginsSpec {
 }
 
 /// Automatic puts the plugin back to its last form that was active in every pod, in all pods, as soon as a pod says that it
-/// cannot bring the change up, or when spec.rollout.progressDeadlineSeconds have passed and a pod that would try again has
+/// cannot bring the change up and will not try again, or when spec.rollout.progressDeadlineSeconds have passed and a pod that would try again has
 /// not succeeded. Manual only reports it: pods that could bring the change up go on with it, the others with the form before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RollbackPolicy {

@@ -7,6 +7,6 @@ mod list;
 mod reasons;
 mod types;
 
-pub use list::{ConditionStatus, NewCondition, equal_ignoring_times, find_condition, is_true, remove_condition, set_condition};
+pub use list::{ConditionStatus, NewCondition, equal_ignoring_times, find_condition, is_true, remove_condition, set_condition, shortened};
 pub use reasons::{InstanceConditionReason, PluginConditionReason, ReasonDocumentation};
 pub use types::{ConditionTypeDocumentation, InstanceConditionType, PluginConditionType};

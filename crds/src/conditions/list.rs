@@ -119,7 +119,8 @@ pub fn equal_ignoring_times(one: &[Condition], other: &[Condition]) -> bool {
     one.len() == other.len() && one.iter().all(|a| find_condition(other, &a.type_).is_some_and(|b| same(a, b)))
 }
 
-fn shortened(mut message: String) -> String {
+/// At most as long as a message of a status may be, cut between two characters.
+pub fn shortened(mut message: String) -> String {
     const ELLIPSIS: &str = "…";
     if message.len() > MAX_MESSAGE_BYTES {
         message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES - ELLIPSIS.len()));

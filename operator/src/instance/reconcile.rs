@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checkstack_control_api::report::PluginSetDelivery;
 use checkstack_control_api::sealed::{seal, secret_config_hash};
-use checkstack_control_api::{SecretValues, entry_hash, set_signature};
+use checkstack_control_api::{SecretValues, set_signature};
 use checkstack_crds::conditions::{InstanceConditionReason as Reason, InstanceConditionType as Type, NewCondition, equal_ignoring_times};
 use checkstack_crds::{Checkstack, CheckstackPlugin, CheckstackStatus};
 use checkstack_plugin_package::{Digest, PluginId, PluginSet};
@@ -246,7 +246,7 @@ async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(Se
 
 /// Puts the set where pods that start find it, and hands it to those that run.
 async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKeys, revised: RevisedSet) -> Result<(), InstanceError> {
-    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, .. }, hash } = revised;
+    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, entries, .. }, hash } = revised;
     let internal = |error: String| InstanceError::Internal(error);
     let signature = set_signature::sign(&set, &keys.signing).map_err(|error| internal(error.to_string()))?;
     let config = objects::plugin_config(instance, &secrets, &last_good_secrets).map_err(|error| internal(error.to_string()))?;
@@ -259,9 +259,7 @@ async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKe
         true => None,
         false => Some(seal(&SecretValues(secrets), &hash, &keys.sealing).map_err(|error| internal(error.to_string()))?),
     };
-    let entries =
-        set.plugins.iter().map(|entry| Ok((entry.resource.clone(), entry_hash(entry)?))).collect::<Result<_, serde_json::Error>>();
-    let target = Target { set: set.clone(), hash, members, entries: entries.map_err(|error| internal(error.to_string()))? };
+    let target = Target { set: set.clone(), hash, members, entries };
     let delivery = PluginSetDelivery { set, sealed_secrets };
     context.fleets.offer(&ObjectKey::of(instance), Offer { keys: keys.clone(), target: Arc::new(target), delivery });
     Ok(())

@@ -81,6 +81,8 @@ pub(crate) struct BuiltSet {
     pub(crate) last_good_secrets: BTreeMap<PluginId, Map<String, Value>>,
     /// Revisions with a form that a plugin may have to go back to.
     pub(crate) needed_revisions: BTreeSet<u64>,
+    /// By `metadata.name`: hash of the plugin's entry.
+    pub(crate) entries: BTreeMap<String, Digest>,
     /// By `metadata.name`: what became of each plugin.
     pub(crate) members: BTreeMap<String, Member>,
 }
@@ -162,6 +164,7 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
         secrets: BTreeMap::new(),
         last_good_secrets: BTreeMap::new(),
         needed_revisions: BTreeSet::new(),
+        entries: BTreeMap::new(),
         members,
     };
     for (id, candidate) in in_order(chosen) {
@@ -174,6 +177,7 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
         if !candidate.secrets.is_empty() {
             built.secrets.insert(id, candidate.secrets);
         }
+        built.entries.insert(candidate.entry.resource.clone(), candidate.hash);
         built.set.plugins.push(candidate.entry);
     }
     Ok(built)

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use checkstack_control_api::report::{PluginReason, PluginReport, PluginState};
-use checkstack_crds::conditions::ConditionStatus;
+use checkstack_crds::conditions::{ConditionStatus, shortened};
 use checkstack_crds::plugin::{MAX_HISTORY, PluginHistoryEntry, RolloutState};
 use checkstack_plugin_package::{Digest, PluginEntry};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -134,7 +134,7 @@ fn blame(fleet: &FleetView, current: &Current<'_>, overdue: bool) -> Option<(Str
         fleet.pods.iter().filter_map(|pod| Some((pod.name.clone(), pod.plugin(&current.entry.resource).filter(broken)?))).collect();
     let (_, first) = reports.first()?;
     let complaints: Vec<(String, String)> = reports.iter().map(|(pod, plugin)| (pod.clone(), plugin.message.clone())).collect();
-    Some((loaded::reason(first.reason).as_str().to_owned(), cut(joined(&complaints))))
+    Some((loaded::reason(first.reason).as_str().to_owned(), shortened(joined(&complaints))))
 }
 
 /// Whether another form of the plugin might do better. A database that is away is nobody's fault, nor is a dependency that
@@ -164,15 +164,6 @@ fn shorten(mut history: Vec<PluginHistoryEntry>) -> Vec<PluginHistoryEntry> {
     }
     history.truncate(MAX_HISTORY);
     history
-}
-
-fn cut(mut message: String) -> String {
-    const MOST: usize = 1000;
-    if message.len() > MOST {
-        message.truncate(message.floor_char_boundary(MOST));
-        message.push('…');
-    }
-    message
 }
 
 #[cfg(test)]

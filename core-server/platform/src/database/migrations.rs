@@ -69,16 +69,18 @@ async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, 
     if migrations.is_empty() && !has_history(&mut transaction, &table).await.map_err(in_database)? {
         return Ok(Done::default());
     }
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "CREATE TABLE IF NOT EXISTS {table} \
-         (version integer PRIMARY KEY, name text NOT NULL, hash text NOT NULL, additive boolean NOT NULL, down text, \
-         applied_at timestamptz NOT NULL DEFAULT now())"
-    )))
-    .execute(&mut *transaction)
-    .await
-    .map_err(in_database)?;
+    sqlx::raw_sql(AssertSqlSafe(records(&table))).execute(&mut *transaction).await.map_err(in_database)?;
     let applied = applied(&mut transaction, &table).await.map_err(in_database)?;
-    let Steps { undo, apply } = steps(&applied, migrations)?;
+    let Steps { record, undo, apply } = steps(&applied, migrations)?;
+    for migration in &record {
+        sqlx::query(AssertSqlSafe(format!("UPDATE {table} SET additive = $2, down = $3 WHERE version = $1")))
+            .bind(i32::try_from(migration.version).unwrap_or(i32::MAX))
+            .bind(migration.additive)
+            .bind(&migration.down)
+            .execute(&mut *transaction)
+            .await
+            .map_err(in_database)?;
+    }
     for step in &undo {
         execute(&mut transaction, &step.name, step.down).await?;
         sqlx::query(AssertSqlSafe(format!("DELETE FROM {table} WHERE version = $1")))
@@ -101,6 +103,15 @@ async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, 
     }
     transaction.commit().await.map_err(in_database)?;
     Ok(Done { undone: undo.len(), applied: apply.len() })
+}
+
+/// The table of what was applied. Its last columns came later.
+fn records(table: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} \
+         (version integer PRIMARY KEY, name text NOT NULL, hash text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); \
+         ALTER TABLE {table} ADD COLUMN IF NOT EXISTS additive boolean NOT NULL DEFAULT false, ADD COLUMN IF NOT EXISTS down text"
+    )
 }
 
 async fn applied(transaction: &mut PgConnection, table: &str) -> Result<Vec<Applied>, sqlx::Error> {

@@ -1,13 +1,14 @@
 //! The planner, by simulation: a clock that jumps, plugins that behave as told.
 
+mod any_set;
 mod scale;
+mod swaps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use checkstack_control_api::report::{PluginReason, PluginReport, PluginState, PodReport};
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId, PluginSet};
-use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::fleet::Fleet;
@@ -341,80 +342,6 @@ fn a_failing_upgrade_leaves_the_old_version_serving_and_a_correction_heals_it() 
 }
 
 #[test]
-fn what_depends_on_a_replaced_plugin_is_replaced_with_it_in_order_and_at_one_moment() {
-    let mut simulation = Simulation::new();
-    let rest = [entry("b", &["a *"]), entry("c", &["b"]), entry("d", &["a *", "c"]), entry("other", &[])];
-    let with = |a: &str| [&[entry(a, &[])], &rest[..]].concat();
-    simulation.adopt(&with("a"));
-    simulation.run_until_quiet();
-    simulation.taken_log();
-    simulation.adopt(&with("a@2.0.0"));
-    simulation.run_until_quiet();
-    let expected = "init a, init b, init c, init d, ready a, ready b, ready c, ready d, active a b c d";
-    assert_eq!(simulation.taken_log().join(", "), expected);
-    assert!(simulation.report().settled);
-}
-
-#[test]
-fn a_new_version_that_a_dependent_cannot_work_with_does_not_come_to_serve() {
-    let mut simulation = Simulation::new();
-    let set = |a: &str| [entry(a, &[]), entry("b", &["a *"]), entry("c", &[])];
-    simulation.adopt(&set("a"));
-    simulation.run_until_quiet();
-    simulation.taken_log();
-    // Of the dependent nothing has changed, but now it says no.
-    simulation.behave("b", Behaviour::FailsToInit);
-    simulation.adopt(&set("a@2.0.0"));
-    simulation.run(STAGE_TIME * 10);
-    assert_eq!(simulation.taken_log().join(", "), "init a, init b, reject a");
-    let a = simulation.plugin("a");
-    assert_eq!((a.state, a.reason, a.active.unwrap().version.as_str()), (PluginState::Failed, PluginReason::DependentFailed, "1.0.0"));
-    assert_eq!(a.message, "plugin 'b', which depends on it, does not come up with this version: says no; the old one goes on");
-    assert_eq!((simulation.state("b"), simulation.state("c")), (ACTIVE, ACTIVE));
-    assert!(simulation.report().settled);
-    // It is tried again, and follows by itself.
-    simulation.behave("b", Behaviour::Good);
-    simulation.run_until_quiet();
-    assert_eq!(simulation.active_version("a").as_deref(), Some("2.0.0"));
-    assert_eq!(simulation.taken_log().join(", "), "init a, ready a, init b, ready b, active a b");
-}
-
-#[test]
-fn a_dependent_whose_own_new_version_fails_follows_in_its_old_one() {
-    let mut simulation = Simulation::new();
-    simulation.adopt(&[entry("a", &[]), entry("b", &["a *"])]);
-    simulation.run_until_quiet();
-    simulation.behave("b@2.0.0", Behaviour::FailsToInit);
-    simulation.adopt(&[entry("a@2.0.0", &[]), entry("b@2.0.0", &["a *"])]);
-    simulation.run_until_quiet();
-    assert_eq!((simulation.active_version("a").as_deref(), simulation.active_version("b").as_deref()), (Some("2.0.0"), Some("1.0.0")));
-    assert_eq!(simulation.state("b"), (PluginState::Failed, PluginReason::InitFailed));
-}
-
-#[test]
-fn two_plugins_that_need_each_others_new_version_change_at_one_moment() {
-    let mut simulation = Simulation::new();
-    simulation.adopt(&[entry("a", &[]), entry("b", &["a ^1"])]);
-    simulation.run_until_quiet();
-    simulation.taken_log();
-    simulation.adopt(&[entry("a@2.0.0", &[]), entry("b@2.0.0", &["a ^2"])]);
-    simulation.run_until_quiet();
-    assert_eq!(simulation.taken_log().last().map(String::as_str), Some("active a b"));
-}
-
-#[test]
-fn a_new_dependent_comes_up_with_the_old_version_if_that_is_in_its_range() {
-    let mut simulation = Simulation::new();
-    simulation.adopt(&[entry("a", &[])]);
-    simulation.run_until_quiet();
-    simulation.behave("a@1.1.0", Behaviour::FailsToLoad);
-    simulation.adopt(&[entry("a@1.1.0", &[]), entry("any", &["a ^1"]), entry("newer", &["a ^1.1"])]);
-    simulation.run_until_quiet();
-    assert_eq!(simulation.state("any"), ACTIVE);
-    assert_eq!(simulation.state("newer"), (PluginState::Blocked, PluginReason::DependencyNotActive));
-}
-
-#[test]
 fn what_lost_a_dependency_is_taken_down_dependents_first_and_comes_back_with_it() {
     let mut simulation = Simulation::new();
     let all = [entry("a", &[]), entry("b", &["a"]), entry("c", &["b"]), entry("d", &[])];
@@ -501,123 +428,3 @@ fn at_the_end_everything_goes_down_in_reverse_order() {
 }
 
 // Random sets, one after the other, with random behaviour.
-
-fn behaviours() -> impl Strategy<Value = Behaviour> {
-    prop_oneof![
-        6 => Just(Behaviour::Good),
-        1 => Just(Behaviour::FailsToLoad),
-        1 => Just(Behaviour::FailsToInit),
-        1 => Just(Behaviour::HangsInInit),
-        1 => Just(Behaviour::FailsToAnnounce),
-    ]
-}
-
-/// Some of six plugins, each in one of three versions, with any dependencies: cycles, too.
-fn sets() -> impl Strategy<Value = Vec<PluginEntry>> {
-    let range = prop_oneof![4 => Just("*"), 1 => Just("^1"), 1 => Just("^2")];
-    let dependencies = prop::collection::btree_map(0..6_usize, range, 0..3);
-    let plugin = prop::option::weighted(0.8, (1..=3_u8, dependencies));
-    prop::collection::vec(plugin, 6).prop_map(|plugins| {
-        let names = ["a", "b", "c", "d", "e", "f"];
-        let present = plugins.into_iter().enumerate().filter_map(|(index, plugin)| Some((index, plugin?)));
-        present
-            .map(|(index, (version, dependencies))| {
-                let dependencies: Vec<String> = dependencies
-                    .into_iter()
-                    .filter(|(dependency, _)| *dependency != index)
-                    .map(|(dependency, range)| format!("{} {range}", names[dependency]))
-                    .collect();
-                let dependencies: Vec<&str> = dependencies.iter().map(String::as_str).collect();
-                entry(&format!("{}@{version}.0.0", names[index]), &dependencies)
-            })
-            .collect()
-    })
-}
-
-/// Plugins that nothing of the new set gives a reason to touch.
-fn untouchable(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<PluginId> {
-    let unchanged = |plugin: &PluginReport| {
-        let hash = |entry: &PluginEntry| checkstack_control_api::entry_hash(entry).unwrap();
-        let active = plugin.active.as_ref()?;
-        set.iter().find(|entry| entry.plugin_id == plugin.plugin_id && hash(entry) == active.entry_hash)
-    };
-    let report = simulation.report();
-    let mut candidates: BTreeMap<PluginId, &PluginEntry> =
-        report.plugins.iter().filter_map(|plugin| Some((plugin.plugin_id.clone(), unchanged(plugin)?))).collect();
-    loop {
-        let before = candidates.len();
-        let names: BTreeSet<PluginId> = candidates.keys().cloned().collect();
-        // Strict: all dependencies unchanged as well.
-        candidates.retain(|_, entry| entry.dependencies.keys().all(|dependency| names.contains(dependency)));
-        if candidates.len() == before {
-            return candidates.into_keys().collect();
-        }
-    }
-}
-
-/// Plugins that must be active in the end: good ones on good ones, without obstacles.
-fn must_be_active(simulation: &Simulation, set: &[PluginEntry]) -> BTreeSet<PluginId> {
-    let is_good = |entry: &&PluginEntry| {
-        let behaviour = simulation.behaviours.get(&format!("{}@{}", entry.plugin_id, entry.version));
-        behaviour.copied().unwrap_or(Behaviour::Good) == Behaviour::Good
-    };
-    let mut active: BTreeSet<PluginId> = BTreeSet::new();
-    loop {
-        let before = active.len();
-        for entry in set.iter().filter(is_good) {
-            let fits = |(dependency, range): (&PluginId, &String)| {
-                let version = set.iter().find(|entry| entry.plugin_id == *dependency).map(|entry| entry.version.as_str());
-                active.contains(dependency) && version.is_some_and(|version| super::obstacles::satisfies(version, range))
-            };
-            if entry.dependencies.iter().all(fits) {
-                active.insert(entry.plugin_id.clone());
-            }
-        }
-        if active.len() == before {
-            return active;
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_the_sets_and_the_plugins_do(
-        steps in prop::collection::vec((sets(), 0..30_000_u64), 1..5),
-        behaviours in prop::collection::vec(behaviours(), 18),
-    ) {
-        let mut simulation = Simulation::new();
-        for (index, behaviour) in behaviours.into_iter().enumerate() {
-            let plugin = ["a", "b", "c", "d", "e", "f"][index / 3];
-            simulation.behave(&format!("{plugin}@{}.0.0", index % 3 + 1), behaviour);
-        }
-        for (set, milliseconds) in &steps {
-            let untouchable = untouchable(&simulation, set);
-            simulation.taken_log();
-            simulation.adopt(set);
-            simulation.run(Duration::from_millis(*milliseconds));
-            for plugin in &untouchable {
-                prop_assert_eq!(simulation.state(plugin.as_str()), ACTIVE);
-                let touched = simulation.log.iter().any(|line| line.ends_with(&format!(" {plugin}")));
-                prop_assert!(!touched, "{} was touched: {:?}", plugin, simulation.log);
-            }
-        }
-        simulation.run(Duration::from_secs(300));
-        let (last, _) = steps.last().unwrap();
-        let report = simulation.report();
-        let listed: Vec<&str> = last.iter().map(|entry| entry.plugin_id.as_str()).collect();
-        prop_assert_eq!(report.plugins.iter().map(|plugin| plugin.plugin_id.as_str()).collect::<Vec<_>>(), listed);
-        prop_assert!(report.settled);
-        for plugin in must_be_active(&simulation, last) {
-            prop_assert_eq!(simulation.state(plugin.as_str()), ACTIVE, "{}", plugin);
-        }
-        for plugin in &report.plugins {
-            prop_assert_eq!(plugin.state == PluginState::Active, plugin.active == plugin.desired);
-            prop_assert_eq!(plugin.message.is_empty(), plugin.state == PluginState::Active);
-        }
-        simulation.fleet.dissolve();
-        simulation.run(Duration::from_secs(60));
-        prop_assert!(simulation.fleet.is_empty());
-    }
-}

@@ -129,6 +129,23 @@ async fn an_older_version_finds_a_schema_that_it_can_work_with() {
 }
 
 #[tokio::test]
+async fn records_of_a_release_that_knew_no_way_back_get_theirs_from_the_package() {
+    let instance = Instance::new().await;
+    let back = [("0002_drop", "CREATE TABLE more (id int)"), ("0002_drop.down", "DROP TABLE more")];
+    let (old, new) = (package_with("uptime@1.0.0", &[], &[ONE]), package_with("uptime@2.0.0", &[], &[ONE, back[0], back[1]]));
+    let pod = instance.pod("pod").await;
+    pod.run(1, &[&new]).await;
+    let earlier = "ALTER TABLE plugin_uptime.__checkstack_migrations DROP COLUMN additive, DROP COLUMN down";
+    crate::postgres::execute(&mut instance.database.admin().await, earlier).await;
+    // As after an upgrade of the server.
+    instance.mount(&set(1, &[&new]));
+    let upgraded = instance.pod("upgraded").await;
+    assert!(upgraded.report().await.is_active("uptime"));
+    assert!(upgraded.run(2, &[&old]).await.is_active("uptime"));
+    assert_eq!(applied(&instance).await, "1 one");
+}
+
+#[tokio::test]
 async fn a_restored_backup_is_taken_over_although_the_roles_are_gone() {
     let instance = Instance::new().await;
     let more = "CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN small AS int; CREATE VIEW seen AS SELECT * FROM things;

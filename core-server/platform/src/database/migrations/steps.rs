@@ -18,9 +18,11 @@ pub(super) struct Applied {
     pub(super) down: Option<String>,
 }
 
-/// What to do, in order: first undo, then apply.
+/// What to do, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Steps<'a> {
+    /// Applied, and recorded with another way back than the package has now: the text of one may be added or mended later.
+    pub(super) record: Vec<&'a Migration>,
     pub(super) undo: Vec<Undo<'a>>,
     pub(super) apply: Vec<&'a Migration>,
 }
@@ -37,13 +39,17 @@ pub(super) struct Undo<'a> {
 /// What to do, or why the schema and the package do not fit.
 pub(super) fn steps<'a>(applied: &'a [Applied], migrations: &'a [Migration]) -> Result<Steps<'a>, PluginFailure> {
     let of = |migration: &Migration| i64::from(migration.version);
+    let mut record = Vec::new();
     for migration in migrations {
-        let before = applied.iter().find(|applied| i64::from(applied.version) == of(migration));
-        if before.is_some_and(|applied| applied.hash != migration.hash.to_string()) {
+        let Some(before) = applied.iter().find(|applied| i64::from(applied.version) == of(migration)) else { continue };
+        if before.hash != migration.hash.to_string() {
             return Err(terminal(format!(
                 "migration {} was changed after it had been applied: put its text back and make the change in a new migration",
                 label(migration)
             )));
+        }
+        if (before.additive, &before.down) != (migration.additive, &migration.down) {
+            record.push(migration);
         }
     }
     let newest_known = migrations.iter().map(of).max().unwrap_or(-1);
@@ -70,7 +76,7 @@ pub(super) fn steps<'a>(applied: &'a [Applied], migrations: &'a [Migration]) -> 
              work with what it leaves, make '-- checkstack: additive' its first line",
             label(one_way)
         ))),
-        None => Ok(Steps { undo, apply }),
+        None => Ok(Steps { record, undo, apply }),
     }
 }
 
@@ -200,8 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn back_and_forth_in_one_step() {
-        // Another branch of the plugin's history.
+    fn a_way_back_that_comes_later_is_recorded() {
+        let recorded = [apply(&one_way(1)), apply(&with_way_back(2))];
+        let package = [with_way_back(1), with_way_back(2)];
+        let Steps { record, undo, apply } = steps(&recorded, &package).unwrap();
+        assert_eq!((record, undo.len(), apply.len()), (vec![&package[0]], 0, 0));
+    }
+
+    #[test]
+    fn what_was_applied_can_be_undone_but_not_exchanged() {
         let old = [with_way_back(1), with_way_back(2)];
         assert_eq!(done(&old, &[with_way_back(1)]), Ok((vec![2], vec![])));
         let other = Migration { name: "other".into(), up: "y".into(), hash: Digest::of(b"y"), ..with_way_back(2) };
