@@ -13,7 +13,8 @@ pub const METRICS: &str = "/.checkstack/metrics";
 pub const PLUGIN_SET: &str = "/.checkstack/plugin-set";
 /// `POST`, signed: try failed plugins again now. 202.
 pub const RECONCILE: &str = "/.checkstack/reconcile";
-/// Prefix of the artifact store: `HEAD` and `PUT` `<prefix>/<digest>`, signed.
+/// The artifact store: `HEAD` and `PUT` `<prefix>/<digest>`, signed. `PUT` of itself, signed, with
+/// [`ArtifactsInUse`](crate::report::ArtifactsInUse): deletes the others that have been of no use for some time.
 pub const ARTIFACTS: &str = "/.checkstack/artifacts";
 /// Prefix of what plugins keep in the database: `DELETE` `<prefix>/<plugin id>`, signed, purges it.
 pub const PLUGIN_DATA: &str = "/.checkstack/plugin-data";

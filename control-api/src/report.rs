@@ -1,5 +1,7 @@
 //! Documents that operator and pods exchange.
 
+use std::collections::BTreeSet;
+
 use checkstack_plugin_package::{Digest, PluginId, PluginSet};
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +138,8 @@ pub enum PluginReason {
     DependentFailed,
     /// A critical probe of a new version is not ok, so the one before goes on.
     ProbeFailed,
+    /// It is up but trapped again and again, so that calls to it are refused for a while.
+    Quarantined,
     /// The secret values that the set names have not arrived.
     SecretConfigMissing,
     /// The database does not answer.
@@ -159,6 +163,23 @@ pub struct PluginSetDelivery {
     pub sealed_secrets: Option<String>,
 }
 
+/// Body of `PUT` [`paths::ARTIFACTS`](crate::paths::ARTIFACTS): which artifacts are of use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactsInUse {
+    /// Whatever may still be wanted: of the set, of what can be gone back to, of plugins on their way.
+    pub digests: BTreeSet<Digest>,
+    /// How long an artifact stays that has been of no use.
+    pub grace_seconds: u32,
+}
+
+/// The answer to [`ArtifactsInUse`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactsCollected {
+    /// How many were deleted.
+    pub deleted: u64,
+}
+
 /// Body of every answer of the control API that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlError {
@@ -180,7 +201,7 @@ mod tests {
         let plugin = |state: &str, reason: &str| json!({ "resource": "a", "pluginId": "a", "state": state, "reason": reason });
         let report = json!({
             "pod": "pod", "serverVersion": "9.0.0", "revision": 1, "setHash": Digest::of(b""), "settled": true, "mood": "good",
-            "plugins": [plugin("Quarantined", "TooManyTraps"), plugin("Failed", "TooManyTraps"), plugin("Active", "Active")],
+            "plugins": [plugin("Asleep", "TooManyDreams"), plugin("Failed", "TooManyDreams"), plugin("Active", "Active")],
         });
         let report: PodReport = serde_json::from_value(report).unwrap();
         let words: Vec<(PluginState, PluginReason)> = report.plugins.iter().map(|plugin| (plugin.state, plugin.reason)).collect();

@@ -180,10 +180,26 @@ pub enum RollbackPolicy {
     Manual,
 }
 
+/// HotSwap changes plugins in the pods that run, without an interruption. Restart leaves pods as they started: every change of the
+/// plugin set replaces them, as the Deployment's rolling update does, one after the other and only when the next one is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutStrategy {
+    /// In the pods that run.
+    #[default]
+    HotSwap,
+    /// With new pods.
+    Restart,
+}
+
 /// How changes reach the pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
+    /// HotSwap changes plugins in the pods that run, without an interruption. Restart replaces the pods for every change of the
+    /// plugin set.
+    #[serde(default)]
+    pub strategy: RolloutStrategy,
+
     /// How long a change may take to become active in every pod before the instance reports that it is
     /// stuck, and a plugin that does not come up is put back.
     #[serde(default = "RolloutSpec::default_progress_deadline_seconds")]
@@ -226,7 +242,7 @@ impl RolloutSpec {
 
 impl Default for RolloutSpec {
     fn default() -> Self {
-        Self { progress_deadline_seconds: Self::default_progress_deadline_seconds() }
+        Self { strategy: RolloutStrategy::default(), progress_deadline_seconds: Self::default_progress_deadline_seconds() }
     }
 }
 

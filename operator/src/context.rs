@@ -159,8 +159,6 @@ impl Inventory for Context {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use checkstack_control_api::report::PluginSetDelivery;
-    use k8s_openapi::jiff::Timestamp;
     use kube::runtime::reflector::{self, store::Writer};
     use kube::runtime::watcher::Event;
     use serde_json::json;
@@ -168,8 +166,7 @@ mod tests {
     use super::*;
     use crate::fetch::FetchLimits;
     use crate::fixtures;
-    use crate::fleet::{FleetPace, Offer};
-    use crate::instance::keys::KeyRing;
+    use crate::fleet::FleetPace;
     use crate::plugin::FailedPurge;
     use crate::pods::{PodClient, PodTimeouts};
 
@@ -219,12 +216,6 @@ mod tests {
         Scene { context, instances: instance_writer, plugins: plugin_writer }
     }
 
-    fn offer() -> Offer {
-        let target = fixtures::target(Vec::new());
-        let keys = KeyRing::generate(None, Timestamp::UNIX_EPOCH).unwrap().keys;
-        Offer { keys, delivery: PluginSetDelivery { set: target.set.clone(), sealed_secrets: None }, target: Arc::new(target) }
-    }
-
     #[tokio::test]
     async fn nothing_is_remembered_of_what_is_gone() {
         let Scene { context, mut instances, mut plugins } = scene();
@@ -233,7 +224,7 @@ mod tests {
         instances.apply_watcher_event(&Event::Apply(instance.clone()));
         plugins.apply_watcher_event(&Event::Apply(plugin.clone()));
         let key = ObjectKey::of(&instance);
-        context.fleets.offer(&key, offer());
+        context.fleets.offer(&key, fixtures::offer(fixtures::target(Vec::new())));
         context.instance_memory.set_history("instance-uid", Default::default());
         let published = context.instance_memory.published("instance-uid", "key");
         let purge = FailedPurge { retry_at: Instant::now(), message: String::new() };

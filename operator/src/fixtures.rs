@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checkstack_control_api::entry_hash;
-use checkstack_control_api::report::{PluginReason, PluginReport, PluginState, PodReport, RunningPlugin};
+use checkstack_control_api::report::{PluginReason, PluginReport, PluginSetDelivery, PluginState, PodReport, RunningPlugin};
+use checkstack_crds::checkstack::RolloutStrategy;
 use checkstack_crds::{Checkstack, CheckstackPlugin};
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::fleet::{FleetView, Observation, PodView, Target};
+use crate::fleet::{FleetView, Observation, Offer, PodView, Target};
+use crate::instance::keys::KeyRing;
 use crate::instance::set::{Member, Standing};
 use crate::pods::DatabaseCheck;
 
@@ -115,8 +117,16 @@ pub(crate) fn target(entries: Vec<PluginEntry>) -> Target {
         hash: set.hash().unwrap(),
         members: set.plugins.iter().map(member).collect(),
         entries: set.plugins.iter().map(|entry| (entry.resource.clone(), entry_hash(entry).unwrap())).collect(),
+        strategy: RolloutStrategy::HotSwap,
         set,
     }
+}
+
+/// What is handed to pods that shall run `target`.
+pub(crate) fn offer(target: Target) -> Offer {
+    let keys = KeyRing::generate(None, Timestamp::UNIX_EPOCH).unwrap().keys;
+    let delivery = PluginSetDelivery { set: target.set.clone(), sealed_secrets: None };
+    Offer { keys, delivery, target: Arc::new(target), artifacts_in_use: None }
 }
 
 /// A row of a report in which the plugin serves.

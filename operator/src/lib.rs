@@ -40,7 +40,7 @@ pub mod telemetry;
 mod wake;
 mod watch;
 
-pub use fleet::FleetPace;
+pub use fleet::{CollectionPace, FleetPace};
 pub use instance::KeyRotation;
 pub use pods::PodTimeouts;
 pub use references::REREAD;

@@ -27,7 +27,8 @@ pub const DATABASE_CHECKSUM: &str = "checkstack.io/database-checksum";
 /// Annotation of the pod template: says which sealing key it is. A new one rolls the pods; a new
 /// signing key does not.
 pub const KEYS_CHECKSUM: &str = "checkstack.io/keys-checksum";
-/// Annotation of a ControllerRevision: [`PluginSet::hash`](checkstack_plugin_package::PluginSet::hash).
+/// Annotation of a ControllerRevision, and of the pod template where each set has pods of its own:
+/// [`PluginSet::hash`](checkstack_plugin_package::PluginSet::hash).
 pub const SET_HASH: &str = "checkstack.io/plugin-set-hash";
 
 /// Annotation of a Checkstack: each new value asks for a new signing key. Of the Secret with the keys:

@@ -15,7 +15,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
 use crate::metrics::{CallMetrics, CallOutcome};
-use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse};
+use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse, Usage};
+use crate::quarantine::{Ended, Quarantine, Refused};
 
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
 /// given up from outside.
@@ -33,6 +34,7 @@ pub(crate) struct Endpoint {
     /// Versions of other plugins that were bound to this one.
     users: TaskTracker,
     metrics: CallMetrics,
+    quarantine: Quarantine,
 }
 
 /// Where calls to a plugin go.
@@ -79,6 +81,16 @@ impl DispatchTable {
         }
     }
 
+    /// What each plugin takes that serves.
+    pub(crate) fn usage(&self) -> Vec<(PluginId, Usage)> {
+        let routes = self.routes.load();
+        let serving = routes.iter().filter_map(|(plugin_id, route)| match route {
+            Route::Serving(endpoint) => Some((plugin_id.clone(), endpoint.plugin.usage())),
+            Route::NotServing => None,
+        });
+        serving.collect()
+    }
+
     /// For a call from outside.
     pub(crate) fn enter(&self, plugin_id: &str) -> Result<Call, NoRoute> {
         loop {
@@ -98,8 +110,19 @@ impl DispatchTable {
 }
 
 impl Endpoint {
-    pub(crate) fn new(plugin_id: PluginId, plugin: Arc<dyn Plugin>, deadline: Duration, metrics: CallMetrics) -> Self {
-        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics }
+    pub(crate) fn new(
+        plugin_id: PluginId,
+        plugin: Arc<dyn Plugin>,
+        deadline: Duration,
+        metrics: CallMetrics,
+        quarantine: Quarantine,
+    ) -> Self {
+        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics, quarantine }
+    }
+
+    /// Why it is not called at the moment.
+    pub(crate) fn quarantined(&self) -> Option<String> {
+        self.quarantine.why()
     }
 
     pub(crate) fn plugin(&self) -> &Arc<dyn Plugin> {
@@ -119,10 +142,15 @@ impl Endpoint {
     async fn call(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
         let begin = Instant::now();
         if request.depth >= MAX_CALL_DEPTH {
-            let refused = Err(CallFailure::TooDeep(self.plugin_id.clone()));
-            self.metrics.end(CallOutcome::from(&refused), begin.elapsed());
-            return refused;
+            return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), begin);
         }
+        let admission = match self.quarantine.admit(begin) {
+            Ok(admission) => admission,
+            Err(Refused { retry_after }) => {
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                return self.refuse(CallFailure::Quarantined(self.plugin_id.clone(), seconds), begin);
+            }
+        };
         let _in_flight = self.metrics.begin();
         let handle = AssertUnwindSafe(self.plugin.handle(request)).catch_unwind();
         let result = match tokio::time::timeout(self.deadline + GRACE, handle).await {
@@ -132,8 +160,24 @@ impl Endpoint {
                 Err(CallFailure::DeadlineExceeded(self.plugin_id.clone(), u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX)))
             }
         };
-        self.metrics.end(CallOutcome::from(&result), begin.elapsed());
+        let end = Instant::now();
+        admission.end(ended(&result), end, rand::random());
+        self.metrics.end(CallOutcome::from(&result), end - begin);
         result
+    }
+
+    fn refuse(&self, failure: CallFailure, begin: Instant) -> Result<PluginResponse, CallFailure> {
+        let refused = Err(failure);
+        self.metrics.end(CallOutcome::from(&refused), begin.elapsed());
+        refused
+    }
+}
+
+fn ended(result: &Result<PluginResponse, CallFailure>) -> Ended<'_> {
+    match result {
+        Ok(_) | Err(CallFailure::InvalidAnswer(..)) => Ended::Answered,
+        Err(CallFailure::Trapped(_, how)) => Ended::Trapped(how),
+        Err(_) => Ended::Otherwise,
     }
 }
 

@@ -18,6 +18,7 @@ mod metrics;
 mod mounted_set;
 mod platform;
 pub mod plugin;
+mod quarantine;
 pub mod readiness;
 
 pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};

@@ -1,6 +1,8 @@
 //! What `/.checkstack/metrics` shows. Labels are bounded: plugin ids are those of the current set,
 //! outcomes and states are closed lists.
 
+mod usage;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,8 @@ use prometheus_client::registry::Registry;
 
 use checkstack_plugin_package::PluginId;
 
-use crate::plugin::{CallFailure, PluginResponse};
+use self::usage::PluginUsage;
+use crate::plugin::{CallFailure, PluginResponse, Usage};
 
 /// All metrics of this process.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub(crate) struct Metrics {
     in_flight: Family<PluginLabel, Gauge>,
     states: Family<PluginState, Gauge>,
     activations: Family<PluginOutcome, Counter>,
+    swaps: Family<PluginLabel, Counter>,
+    quarantines: Family<PluginLabel, Counter>,
     revision: Gauge,
     artifact_uploads: Family<Outcome, Counter>,
     plugin_connections: Gauge,
@@ -73,11 +78,13 @@ pub(crate) enum CallOutcome {
     NotRunning,
     /// See [`CallFailure`].
     TooDeep,
+    /// See [`CallFailure`].
+    Quarantined,
 }
 
 impl CallOutcome {
     /// In the order of their numbers.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Answered,
         Self::ServerError,
         Self::Overloaded,
@@ -86,6 +93,7 @@ impl CallOutcome {
         Self::InvalidAnswer,
         Self::NotRunning,
         Self::TooDeep,
+        Self::Quarantined,
     ];
 
     /// The value of the label.
@@ -99,6 +107,7 @@ impl CallOutcome {
             Self::InvalidAnswer => "invalid_answer",
             Self::NotRunning => "not_running",
             Self::TooDeep => "too_deep",
+            Self::Quarantined => "quarantined",
         }
     }
 }
@@ -114,6 +123,7 @@ impl From<&Result<PluginResponse, CallFailure>> for CallOutcome {
             Err(CallFailure::InvalidAnswer(..)) => Self::InvalidAnswer,
             Err(CallFailure::NotRunning(_)) => Self::NotRunning,
             Err(CallFailure::TooDeep(_)) => Self::TooDeep,
+            Err(CallFailure::Quarantined(..)) => Self::Quarantined,
         }
     }
 }
@@ -129,8 +139,8 @@ pub(crate) struct CallMetrics {
 const STATES: [&str; 5] = ["Loading", "Active", "Failed", "Blocked", "Draining"];
 
 impl Metrics {
-    /// Metrics of a server of this release.
-    pub(crate) fn new(server_version: &str) -> Self {
+    /// Metrics of a server of this release; `usage` is asked for what plugins take.
+    pub(crate) fn new(server_version: &str, usage: impl Fn() -> Vec<(PluginId, Usage)> + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("checkstack");
         let metrics = Self {
             registry: Arc::default(),
@@ -139,6 +149,8 @@ impl Metrics {
             in_flight: Family::default(),
             states: Family::default(),
             activations: Family::default(),
+            swaps: Family::default(),
+            quarantines: Family::default(),
             revision: Gauge::default(),
             artifact_uploads: Family::default(),
             plugin_connections: Gauge::default(),
@@ -149,9 +161,16 @@ impl Metrics {
         registry.register("plugin_calls_in_flight", "Calls to plugins that have not been answered yet", metrics.in_flight.clone());
         registry.register("plugin_state", "1 for the state that the plugin is in, in this pod", metrics.states.clone());
         registry.register("plugin_activations", "Attempts to bring a plugin up", metrics.activations.clone());
+        registry.register("plugin_swaps", "How often a version of a plugin took the place of another that served", metrics.swaps.clone());
+        registry.register(
+            "plugin_quarantines",
+            "How often a plugin trapped so often that calls to it were refused",
+            metrics.quarantines.clone(),
+        );
         registry.register("plugin_set_revision", "Revision of the plugin set that the pod works towards", metrics.revision.clone());
         registry.register("artifact_uploads", "Uploads to the artifact store through this pod", metrics.artifact_uploads.clone());
         registry.register("plugin_database_connections", "Open connections of plugins' database roles", metrics.plugin_connections.clone());
+        registry.register_collector(Box::new(PluginUsage::of(usage)));
         Self { registry: Arc::new(registry), ..metrics }
     }
 
@@ -187,6 +206,14 @@ impl Metrics {
         self.activations.get_or_create_owned(&PluginOutcome { plugin: plugin_id.to_string(), outcome }).inc();
     }
 
+    pub(crate) fn swapped(&self, plugin_id: &PluginId) {
+        self.swaps.get_or_create_owned(&PluginLabel { plugin: plugin_id.to_string() }).inc();
+    }
+
+    pub(crate) fn quarantined(&self, plugin_id: &PluginId) {
+        self.quarantines.get_or_create_owned(&PluginLabel { plugin: plugin_id.to_string() }).inc();
+    }
+
     pub(crate) fn set_revision(&self, revision: u64) {
         self.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
     }
@@ -215,6 +242,8 @@ impl Metrics {
         let label = PluginLabel { plugin };
         self.call_seconds.remove(&label);
         self.in_flight.remove(&label);
+        self.swaps.remove(&label);
+        self.quarantines.remove(&label);
     }
 }
 
@@ -292,7 +321,7 @@ mod tests {
 
     #[test]
     fn calls_are_shown_by_plugin_and_outcome() {
-        let metrics = Metrics::new("1.2.3");
+        let metrics = Metrics::new("1.2.3", Vec::new);
         let calls = metrics.calls_of(&id("uptime"));
         let in_flight = calls.begin();
         calls.end(CallOutcome::Answered, Duration::from_micros(60));
@@ -324,6 +353,7 @@ mod tests {
             CallFailure::InvalidAnswer(id(), String::new()),
             CallFailure::NotRunning(id()),
             CallFailure::TooDeep(id()),
+            CallFailure::Quarantined(id(), 1),
         ];
         let failed = kinds.map(|failure| CallOutcome::from(&Err(failure)));
         assert_eq!(CallOutcome::ALL[2..], failed);
@@ -333,7 +363,7 @@ mod tests {
     #[test]
     fn exactly_one_state_is_shown() {
         use checkstack_control_api::report::PluginState;
-        let metrics = Metrics::new("1.2.3");
+        let metrics = Metrics::new("1.2.3", Vec::new);
         for state in [PluginState::Loading, PluginState::Active, PluginState::Failed, PluginState::Blocked, PluginState::Draining] {
             metrics.set_state(&id("uptime"), state);
             let text = metrics.encode().unwrap();
@@ -345,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_plugin_leaves_no_series() {
-        let metrics = Metrics::new("1.2.3");
+        let metrics = Metrics::new("1.2.3", Vec::new);
         metrics.calls_of(&id("uptime")).end(CallOutcome::Answered, Duration::ZERO);
         metrics.set_state(&id("uptime"), checkstack_control_api::report::PluginState::Active);
         metrics.activation(&id("uptime"), true);

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::artifacts::{ArtifactStore, Materialiser};
+use crate::artifacts::{ArtifactStore, DatabaseCodeCache, Materialiser};
 use crate::database::provision::Provisioner;
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
+use crate::dispatch::DispatchTable;
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
@@ -23,7 +24,7 @@ use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
 use crate::mounted_set::{self, MountedSetError};
-use crate::plugin::{PluginFailure, PluginLoader};
+use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 
 /// For the first set: after this the pod says what it can do, whatever plugins are still busy.
@@ -104,10 +105,10 @@ impl StartError {
     }
 }
 
-/// Makes what loads plugins, once the instance's key is known.
-pub trait MakeLoader: FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send {}
+/// Makes what loads plugins, once the instance's key is known and its database answers.
+pub trait MakeLoader: FnOnce(&SealingKey, Arc<dyn CodeCache>) -> Result<Arc<dyn PluginLoader>, String> + Send {}
 
-impl<Make: FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send> MakeLoader for Make {}
+impl<Make: FnOnce(&SealingKey, Arc<dyn CodeCache>) -> Result<Arc<dyn PluginLoader>, String> + Send> MakeLoader for Make {}
 
 /// A core server, without its sockets and its signals.
 pub struct Platform {
@@ -120,12 +121,17 @@ pub struct Platform {
 impl Platform {
     /// Answers at once, but has not started yet: see [`Self::start`].
     pub fn new(settings: PlatformSettings) -> Self {
+        let table: Arc<DispatchTable> = Arc::default();
+        let usage = {
+            let table = table.clone();
+            move || table.usage()
+        };
         let shared = Shared {
             gate: Gate::new(),
-            table: Arc::default(),
+            table,
             readiness: ReadinessRegistry::default(),
             once_ready: OnceReady::default(),
-            metrics: Metrics::new(&settings.server_version),
+            metrics: Metrics::new(&settings.server_version, usage),
             ready_log: ReadyLog::default(),
             max_body_bytes: settings.max_body_bytes,
             bodies: BodyBudget::new(settings.max_buffered_bytes),
@@ -144,7 +150,7 @@ impl Platform {
     /// Connects, migrates, and brings up the plugins of the mounted set. Returns when that set has
     /// been worked off, whatever became of its plugins. An error is final: the process should end.
     ///
-    /// `loader` makes the sandbox; it gets the key that all replicas share.
+    /// `loader` makes the sandbox; it gets the key and the cache of compiled code that all replicas share.
     pub async fn start(&self, loader: impl MakeLoader) -> Result<(), StartError> {
         let started = self.start_core(loader).await;
         if let Err(error) = &started {
@@ -156,8 +162,8 @@ impl Platform {
     async fn start_core(&self, loader: impl MakeLoader) -> Result<(), StartError> {
         let settings = &self.settings;
         let keys = Keys::read(&settings.keys_directory).await?;
-        let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
         let database = Database::open(&settings.database, &settings.instance).await?;
+        let loader = make(loader, &keys, &database)?;
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
         let core = self.core(keys, database.clone(), loader);
         let core = self.shared.core.get_or_init(|| core);
@@ -190,6 +196,7 @@ impl Platform {
             provisioner: provisioner.clone(),
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
+            quarantines_changed: Arc::default(),
         };
         let lifecycle = LifecycleSettings {
             instance: settings.instance.clone(),
@@ -297,17 +304,21 @@ pub async fn materialise(
     loader: impl MakeLoader,
 ) -> Result<Result<Vec<(PluginEntry, PluginFailure)>, MountedSetError>, StartError> {
     let keys = Keys::read(&settings.keys_directory).await?;
-    let loader = loader(&keys.sealing).map_err(StartError::Loader)?;
     let set = match mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await {
         Ok(Some(set)) => set,
         Ok(None) => return Ok(Ok(Vec::new())),
         Err(error) => return Ok(Err(error)),
     };
     let database = Database::open(&settings.database, &settings.instance).await?;
+    let loader = make(loader, &keys, &database)?;
     let materialiser = Materialiser::new(ArtifactStore::new(database.clone()), loader, &settings.state_directory);
     let failed = materialiser.materialise_all(&set.plugins).await;
     database.close().await;
     Ok(Ok(failed))
+}
+
+fn make(loader: impl MakeLoader, keys: &Keys, database: &Database) -> Result<Arc<dyn PluginLoader>, StartError> {
+    loader(&keys.sealing, Arc::new(DatabaseCodeCache::new(database.clone()))).map_err(StartError::Loader)
 }
 
 struct Initialised(Arc<Shared>);

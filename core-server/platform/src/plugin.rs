@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_control_api::report::PluginReason;
-use checkstack_plugin_package::{Grants, PluginEntry, PluginId};
+use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
@@ -39,6 +39,26 @@ pub trait Plugin: Send + Sync {
 
     /// Called once, when no request is running any more. Has a deadline of its own.
     async fn shutdown(&self);
+
+    /// What it takes, for the metrics. Asked often, and never waits.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// What a plugin takes now, and has taken since it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instances that there are, those at rest included.
+    pub instances: u64,
+    /// Bytes of memory of all instances.
+    pub memory_bytes: u64,
+    /// Calls that wait for an instance.
+    pub waiting: u64,
+    /// How long calls have waited for an instance, all together.
+    pub queued: Duration,
+    /// How long threads have worked for it, all together.
+    pub busy: Duration,
 }
 
 /// `init` and `after_plugins_ready` may take this many times the deadline of an ordinary call,
@@ -62,11 +82,22 @@ pub trait PluginLoader: Send + Sync {
     ) -> Result<Arc<dyn Plugin>, PluginFailure>;
 }
 
+/// Compiled code that all pods of an instance share. It may lose what it was given, and what it gives is not to be
+/// trusted without proof.
+#[async_trait]
+pub trait CodeCache: Send + Sync {
+    /// What was put for an artifact and a target: whatever decides, besides the artifact, what the code must be.
+    async fn get(&self, artifact: &Digest, target: &str) -> Option<Bytes>;
+
+    /// Keeps code in the place of what was there.
+    async fn put(&self, artifact: &Digest, target: &str, code: Bytes);
+}
+
 /// An artifact whose bytes were verified and laid out in the pod's state directory.
 #[derive(Debug, Clone)]
 pub struct MaterialisedArtifact {
     /// Of the `.tgz` it came from.
-    pub digest: checkstack_plugin_package::Digest,
+    pub digest: Digest,
     /// The directory that belongs to this artifact alone; only this server writes to it.
     pub directory: PathBuf,
     /// The component, below `directory`.
@@ -188,6 +219,9 @@ pub enum CallFailure {
     /// It is not running.
     #[error("plugin '{0}' is not running")]
     NotRunning(PluginId),
+    /// It trapped again and again, and is left alone for so many seconds.
+    #[error("plugin '{0}' is not called because it trapped again and again; it is tried again in {1} s")]
+    Quarantined(PluginId, u64),
     /// Plugins call each other in a chain that is too long, in a circle most likely.
     #[error("plugin '{0}' was not called: there are {MAX_CALL_DEPTH} plugins in the chain of calls already, which is the limit")]
     TooDeep(PluginId),

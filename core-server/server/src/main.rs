@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkstack_control_api::SealingKey;
-use checkstack_platform::plugin::PluginLoader;
+use checkstack_platform::plugin::{CodeCache, PluginLoader};
 use checkstack_platform::{PlatformSettings, materialise};
 use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
 use clap::Parser as _;
@@ -65,7 +65,7 @@ async fn materialise_plugins(settings: &PlatformSettings) -> ExitCode {
 }
 
 /// The sandbox. Native code that another replica of this instance compiled is trusted, nothing else.
-fn loader(key: &SealingKey) -> Result<Arc<dyn PluginLoader>, String> {
+fn loader(key: &SealingKey, cache: Arc<dyn CodeCache>) -> Result<Arc<dyn PluginLoader>, String> {
     let settings = WasmHostSettings::new(key.precompiled_code_key().tag(&[]));
-    Ok(Arc::new(WasmPluginLoader::new(settings).map_err(|problem| problem.to_string())?))
+    Ok(Arc::new(WasmPluginLoader::new(settings, Some(cache)).map_err(|problem| problem.to_string())?))
 }

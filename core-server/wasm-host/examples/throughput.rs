@@ -56,7 +56,7 @@ async fn measure(
 ) -> Result<(), Box<dyn Error>> {
     let directory = component.parent().map(PathBuf::from).unwrap_or_default();
     let artifact = MaterialisedArtifact { digest: Digest::of(&std::fs::read(&component)?), directory, component };
-    let loader = WasmPluginLoader::new(settings)?;
+    let loader = WasmPluginLoader::new(settings, None)?;
     timed("precompile", loader.precompile(&artifact)).await?;
     let plugin = timed("load", loader.load(&entry(&artifact)?, &artifact, services(config)?)).await?;
     timed("init", plugin.init()).await?;

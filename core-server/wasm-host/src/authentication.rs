@@ -32,6 +32,12 @@ impl CodeAuthenticator {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), engine: hasher.0.finish() }
     }
 
+    /// Names what the code is for, so that pods of different releases or processors do not exchange theirs in vain.
+    pub(crate) fn target(&self) -> String {
+        let engine: String = self.engine.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{WORLD_VERSION}-{engine}")
+    }
+
     /// The MAC of the code of `component`, a path inside the artifact, before any of the code.
     pub(crate) fn begin(&self, artifact: &Digest, component: &Path) -> CodeMac {
         let mut context = hmac::Context::with_key(&self.key);

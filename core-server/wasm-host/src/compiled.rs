@@ -1,6 +1,6 @@
 //! From a component to native code, once per artifact.
 //!
-//! The code is kept beside the component, with a tag that proves its origin
+//! The code is kept beside the component, and where other pods find it, with a tag that proves its origin
 //! (see [`authentication`](crate::authentication)). Code that is missing, damaged, foreign or of
 //! another release is made again, never trusted.
 //!
@@ -12,10 +12,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use checkstack_control_api::report::PluginReason;
-use checkstack_platform::plugin::{MaterialisedArtifact, PluginFailure};
+use checkstack_platform::plugin::{CodeCache, MaterialisedArtifact, PluginFailure};
 use checkstack_plugin_package::{ComponentError, ComponentInterface, Digest};
+use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -24,6 +27,9 @@ use crate::failure::one_line;
 use crate::mapped::{self, UnusableCode};
 use crate::single_flight::{Lost, SingleFlight};
 use crate::{WasmHostError, WasmHostSettings, lane};
+
+/// For the cache, which may not answer: compiling is always possible.
+const CACHE: Duration = Duration::from_secs(20);
 
 /// Added to the niceness of compiling threads: serving goes first, but somebody waits for the plugin.
 const COMPILER_NICENESS: i32 = 5;
@@ -71,10 +77,11 @@ struct Shared {
     authenticator: CodeAuthenticator,
     threads: rayon::ThreadPool,
     max_component_bytes: u64,
+    cache: Option<Arc<dyn CodeCache>>,
 }
 
 impl Compiler {
-    pub(crate) fn new(engine: &Engine, settings: &WasmHostSettings) -> Result<Self, WasmHostError> {
+    pub(crate) fn new(engine: &Engine, settings: &WasmHostSettings, cache: Option<Arc<dyn CodeCache>>) -> Result<Self, WasmHostError> {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.background_threads.max(1))
             .thread_name(|_| "plugin-compiler".into())
@@ -86,24 +93,37 @@ impl Compiler {
             authenticator: CodeAuthenticator::new(&settings.mac_key, engine),
             threads,
             max_component_bytes: settings.max_component_bytes,
+            cache,
         };
         Ok(Self { shared: Arc::new(shared), compilations: SingleFlight::new(settings.max_concurrent_compilations) })
     }
 
-    /// The artifact's component, from disk when its code is there, compiled otherwise.
+    /// The artifact's component, from disk or from other pods when its code is there, compiled otherwise.
     pub(crate) async fn component(&self, artifact: &MaterialisedArtifact) -> Result<Component, PluginFailure> {
         let place = (artifact.digest, artifact.component.clone());
         let kept = async {
-            let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
-            let kept = tokio::task::spawn_blocking(move || shared.kept(&artifact)).await;
-            kept.unwrap_or_default().map(Ok)
+            let (shared, kept) = (Arc::clone(&self.shared), artifact.clone());
+            let component = tokio::task::spawn_blocking(move || shared.kept(&kept)).await.unwrap_or_default();
+            match component {
+                Some(component) => Some(Ok(component)),
+                None => self.received(artifact).await.map(Ok),
+            }
         };
         let made = {
-            let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
-            move || shared.made(&artifact).map_err(PluginFailure::from)
+            let (shared, artifact, runtime) = (Arc::clone(&self.shared), artifact.clone(), Handle::current());
+            move || shared.made(&artifact, &runtime).map_err(PluginFailure::from)
         };
         let result = self.compilations.run(place, kept, made).await;
         result.unwrap_or_else(|Lost| Err(CompileError::Abandoned.into()))
+    }
+
+    /// Code that another pod has compiled.
+    async fn received(&self, artifact: &MaterialisedArtifact) -> Option<Component> {
+        let target = self.shared.authenticator.target();
+        let get = self.shared.cache.as_ref()?.get(&artifact.digest, &target);
+        let file = tokio::time::timeout(CACHE, get).await.ok()??;
+        let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
+        tokio::task::spawn_blocking(move || shared.received(&artifact, &file)).await.unwrap_or_default()
     }
 }
 
@@ -121,18 +141,50 @@ impl Shared {
         }
     }
 
-    /// Code from a compilation now, kept for the next time.
-    fn made(&self, artifact: &MaterialisedArtifact) -> Result<Component, CompileError> {
+    /// Code that was sent here, kept for the next time.
+    fn received(&self, artifact: &MaterialisedArtifact, file: &[u8]) -> Option<Component> {
+        let path = code_path(artifact);
+        let written = write_whole(&path, &[file]).map_err(UnusableCode::from);
+        match written.and_then(|()| mapped::load(&self.engine, &path, self.mac(artifact))) {
+            Ok(component) => Some(component),
+            Err(problem) => {
+                tracing::warn!(digest = %artifact.digest, %problem, "compiled code of a plugin in the database is not used; compiling it again");
+                let _ = fs::remove_file(&path);
+                None
+            }
+        }
+    }
+
+    /// Code from a compilation now, kept for the next time and for other pods.
+    fn made(&self, artifact: &MaterialisedArtifact, runtime: &Handle) -> Result<Component, CompileError> {
         let path = code_path(artifact);
         let component = self.compile(&artifact.component)?;
         let kept = self.keep(&component, &path, self.mac(artifact)).map_err(UnusableCode::from);
         match kept.and_then(|()| mapped::load(&self.engine, &path, self.mac(artifact))) {
             // Mapped pages can be given back to the system; those of the compilation cannot.
-            Ok(mapped) => Ok(mapped),
+            Ok(mapped) => {
+                self.share(artifact, &path, runtime);
+                Ok(mapped)
+            }
             Err(problem) => {
                 tracing::warn!(path = %path.display(), %problem, "compiled code of a plugin could not be kept; it will be compiled again at the next start");
                 Ok(component)
             }
+        }
+    }
+
+    /// Whether it arrives does not matter to this pod.
+    fn share(&self, artifact: &MaterialisedArtifact, path: &Path, runtime: &Handle) {
+        let Some(cache) = &self.cache else { return };
+        match fs::read(path) {
+            Ok(file) => {
+                let target = self.authenticator.target();
+                let put = async { tokio::time::timeout(CACHE, cache.put(&artifact.digest, &target, Bytes::from(file))).await };
+                if runtime.block_on(put).is_err() {
+                    tracing::debug!(digest = %artifact.digest, "compiled code could not be shared in time");
+                }
+            }
+            Err(error) => tracing::debug!(path = %path.display(), %error, "compiled code cannot be read"),
         }
     }
 
@@ -164,19 +216,22 @@ impl Shared {
         Ok(bytes)
     }
 
-    /// Writes code and tag under another name first, so that `path` is never half a file.
     fn keep(&self, component: &Component, path: &Path, mut mac: CodeMac) -> io::Result<()> {
         let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
         mac.update(&code);
-        let tag = mac.tag();
-        let temporary = temporary_beside(path);
-        let written = write_read_only(&temporary, &[&code, &tag]).and_then(|()| fs::rename(&temporary, path));
-        if written.is_err() {
-            // Whatever is left of it would only take space.
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        write_whole(path, &[&code, &mac.tag()])
     }
+}
+
+/// Writes under another name first, so that `path` is never half a file.
+fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let temporary = temporary_beside(path);
+    let written = write_read_only(&temporary, parts).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // Whatever is left of it would only take space.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Beside the component, as `plugin.cwasm` beside `plugin.wasm`.

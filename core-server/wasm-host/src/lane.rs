@@ -153,17 +153,31 @@ fn processor_time_of_thread() -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Remembers whether calls of one plugin should begin in the background.
+/// Remembers whether calls of one plugin should begin in the background, and how long threads have worked on them.
 #[derive(Debug)]
 pub(crate) struct Pace {
     since: Instant,
+    /// Nanoseconds.
+    worked: AtomicU64,
     /// Milliseconds after `since`.
     background_until: AtomicU64,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), background_until: AtomicU64::new(0) }
+        Self { since: Instant::now(), worked: AtomicU64::new(0), background_until: AtomicU64::new(0) }
+    }
+
+    /// How long threads have worked for the plugin.
+    pub(crate) fn worked(&self) -> Duration {
+        Duration::from_nanos(self.worked.load(Ordering::Relaxed))
+    }
+
+    fn measured<T>(&self, work: impl FnOnce() -> T) -> T {
+        let since = Instant::now();
+        let result = work();
+        self.worked.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        result
     }
 
     fn now(&self) -> u64 {
@@ -196,9 +210,27 @@ fn finished<T>(result: Result<T, JoinError>) -> Result<T, Abandoned> {
 /// Runs `work` in the background from the start.
 pub(crate) async fn run_in_background<T: Send + 'static>(
     lane: &BackgroundLane,
+    pace: Arc<Pace>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Abandoned> {
-    finished(lane.spawn(work).ok_or(Abandoned)?.await)
+    finished(lane.spawn(Measured { work: Box::pin(work), pace }).ok_or(Abandoned)?.await)
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Work whose time counts.
+struct Measured<T> {
+    work: Work<T>,
+    pace: Arc<Pace>,
+}
+
+impl<T> Future for Measured<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Self { work, pace } = &mut *self;
+        pace.measured(|| work.as_mut().poll(context))
+    }
 }
 
 /// Runs `work` on this thread, and in the background when it takes long. Dropping the future drops
@@ -212,7 +244,7 @@ pub(crate) fn run<T: Send + 'static>(
     let place = match pace.begins_in_background() {
         true => {
             stretch.enter_background();
-            Place::background(&lane, work)
+            Place::background(&lane, &pace, Box::pin(work))
         }
         false => Place::Here(Box::pin(work)),
     };
@@ -228,14 +260,14 @@ pub(crate) struct Run<T> {
 }
 
 enum Place<T> {
-    Here(Pin<Box<dyn Future<Output = T> + Send>>),
+    Here(Work<T>),
     Background(AbortOnDropHandle<T>),
     Nowhere,
 }
 
 impl<T: Send + 'static> Place<T> {
-    fn background(lane: &BackgroundLane, work: impl Future<Output = T> + Send + 'static) -> Self {
-        lane.spawn(work).map_or(Self::Nowhere, Self::Background)
+    fn background(lane: &BackgroundLane, pace: &Arc<Pace>, work: Work<T>) -> Self {
+        lane.spawn(Measured { work, pace: Arc::clone(pace) }).map_or(Self::Nowhere, Self::Background)
     }
 }
 
@@ -246,7 +278,7 @@ impl<T: Send + 'static> Future for Run<T> {
         let this = &mut *self;
         if let Place::Here(work) = &mut this.place {
             this.stretch.begin();
-            match work.as_mut().poll(context) {
+            match this.pace.measured(|| work.as_mut().poll(context)) {
                 Poll::Ready(result) => return Poll::Ready(Ok(result)),
                 Poll::Pending if !this.stretch.is_overrun() => return Poll::Pending,
                 Poll::Pending => {}
@@ -254,7 +286,7 @@ impl<T: Send + 'static> Future for Run<T> {
             this.pace.slow_down();
             this.stretch.enter_background();
             if let Place::Here(work) = std::mem::replace(&mut this.place, Place::Nowhere) {
-                this.place = Place::background(&this.lane, work);
+                this.place = Place::background(&this.lane, &this.pace, work);
             }
         }
         match &mut this.place {

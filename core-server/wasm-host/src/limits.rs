@@ -93,7 +93,7 @@ impl PluginMemory {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes that instances have, or have reserved.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }

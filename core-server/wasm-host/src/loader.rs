@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use checkstack_control_api::report::PluginReason;
-use checkstack_platform::plugin::{MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
+use checkstack_platform::plugin::{CodeCache, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices};
 use checkstack_plugin_package::PluginEntry;
 use wasmtime::component::Linker;
 
@@ -32,11 +32,11 @@ pub struct WasmPluginLoader {
 }
 
 impl WasmPluginLoader {
-    /// Starts the engine, its clock and the background threads.
-    pub fn new(settings: WasmHostSettings) -> Result<Self, WasmHostError> {
+    /// Starts the engine, its clock and the background threads. Without a cache each pod compiles for itself.
+    pub fn new(settings: WasmHostSettings, cache: Option<Arc<dyn CodeCache>>) -> Result<Self, WasmHostError> {
         let engine = TickingEngine::new()?;
         let linker = host::linker(engine.engine())?;
-        let compiler = Compiler::new(engine.engine(), &settings)?;
+        let compiler = Compiler::new(engine.engine(), &settings, cache)?;
         let background = Arc::new(BackgroundLane::new(settings.background_threads)?);
         Ok(Self { settings, foundation: Arc::new(Foundation { background, _engine: engine }), linker, compiler })
     }

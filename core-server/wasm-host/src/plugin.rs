@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome,
+    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, Usage,
 };
 use checkstack_plugin_package::PluginId;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +40,7 @@ impl WasmPlugin {
     /// Makes the first instance and asks it for its description.
     pub(crate) async fn load(template: Template, foundation: Arc<Foundation>, settings: &WasmHostSettings) -> Result<Self, PluginFailure> {
         let pool = Pool::new(template, settings);
+        let pace = Arc::new(Pace::new());
         let description = {
             let deadline = Deadline::after(pool.template().context.deadline());
             let mut lease = pool.admit_step(Phase::Describe, deadline).await.map_err(GuestFailure::into_plugin_failure)?;
@@ -49,14 +50,14 @@ impl WasmPlugin {
                 lease.give_back();
                 Ok(description)
             };
-            in_background(&foundation, Phase::Describe, describing).await.map_err(GuestFailure::into_plugin_failure)?
+            in_background(&foundation, &pace, Phase::Describe, describing).await.map_err(GuestFailure::into_plugin_failure)?
         };
         check_description(&description)?;
         let shrinking = tokio::spawn(pool::keep_small(Arc::downgrade(&pool), settings.idle_timeout));
         Ok(Self {
             description,
             pool,
-            pace: Arc::new(Pace::new()),
+            pace,
             foundation,
             max_response_bytes: settings.max_response_bytes,
             activation_at_least: settings.activation_at_least,
@@ -111,7 +112,7 @@ impl Plugin for WasmPlugin {
             lease.give_back();
             Ok(())
         };
-        in_background(&self.foundation, Phase::Init, initialising).await.map_err(GuestFailure::into_plugin_failure)?;
+        in_background(&self.foundation, &self.pace, Phase::Init, initialising).await.map_err(GuestFailure::into_plugin_failure)?;
         match self.pool.run() {
             true => Ok(()),
             false => Err(GuestFailure::abandoned(Phase::Init).into_plugin_failure()),
@@ -127,7 +128,7 @@ impl Plugin for WasmPlugin {
             lease.give_back();
             Ok(())
         };
-        in_background(&self.foundation, Phase::AfterPluginsReady, finishing).await.map_err(GuestFailure::into_plugin_failure)
+        in_background(&self.foundation, &self.pace, Phase::AfterPluginsReady, finishing).await.map_err(GuestFailure::into_plugin_failure)
     }
 
     async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
@@ -151,11 +152,15 @@ impl Plugin for WasmPlugin {
         self.call(Phase::Check, checking).await
     }
 
+    fn usage(&self) -> Usage {
+        Usage { busy: self.pace.worked(), ..self.pool.usage() }
+    }
+
     async fn shutdown(&self) {
         let deadline = Deadline::after(self.shutdown_timeout);
         let Some(mut lease) = self.pool.close(deadline).await else { return };
         let closing = async move { lease.initialised(deadline, OUTSIDE).await?.shutdown(deadline).await };
-        if let Err(failure) = in_background(&self.foundation, Phase::Shutdown, closing).await {
+        if let Err(failure) = in_background(&self.foundation, &self.pace, Phase::Shutdown, closing).await {
             tracing::warn!(plugin = %self.id(), %failure, "a plugin did not shut down well; it is dropped");
         }
     }
@@ -164,10 +169,13 @@ impl Plugin for WasmPlugin {
 /// Steps in the life of a plugin are not in a hurry; requests are.
 async fn in_background<T: Send + 'static>(
     foundation: &Foundation,
+    pace: &Arc<Pace>,
     phase: Phase,
     step: impl Future<Output = Result<T, GuestFailure>> + Send + 'static,
 ) -> Result<T, GuestFailure> {
-    lane::run_in_background(&foundation.background, step).await.unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase)))
+    lane::run_in_background(&foundation.background, Arc::clone(pace), step)
+        .await
+        .unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase)))
 }
 
 fn check_description(description: &Description) -> Result<(), PluginFailure> {

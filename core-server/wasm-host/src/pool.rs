@@ -4,11 +4,11 @@
 //! all are busy. There are never more than the limit, nor more than the plugin's memory has room for;
 //! calls beyond that wait in a bounded queue. An instance comes back only from a call that went well.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use checkstack_platform::plugin::CallFailure;
+use checkstack_platform::plugin::{CallFailure, Usage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::WasmHostSettings;
@@ -36,6 +36,9 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// How long calls have waited, in nanoseconds.
+    waited: AtomicU64,
+    max_instances: usize,
     /// Those who have a place and neither instance nor memory wait in this line, and are counted.
     line: tokio::sync::Mutex<()>,
     in_line: AtomicUsize,
@@ -53,11 +56,14 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(template: Template, settings: &WasmHostSettings) -> Arc<Self> {
+        let max_instances = settings.max_instances_per_plugin.clamp(1, Semaphore::MAX_PERMITS);
         let pool = Arc::new(Self {
             template,
             idle: Mutex::new(Vec::new()),
-            places: Arc::new(Semaphore::new(settings.max_instances_per_plugin.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(max_instances)),
             waiting: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
+            max_instances,
             line: tokio::sync::Mutex::new(()),
             in_line: AtomicUsize::new(0),
             state: AtomicU8::new(State::Loaded as u8),
@@ -110,7 +116,10 @@ impl Pool {
         let _waiting = Waiting::enter(&self.waiting, self.max_waiting).ok_or_else(|| CallFailure::Overloaded(plugin_id()))?;
         // A call that waited for most of its time could not do much with the rest.
         let patience = self.queue_timeout.min(deadline.limit / 2);
-        match tokio::time::timeout(patience, self.lease_in_turn(place)).await {
+        let since = Instant::now();
+        let turn = tokio::time::timeout(patience, self.lease_in_turn(place)).await;
+        self.waited.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        match turn {
             Ok(Some(lease)) if self.state() == State::Running => Ok(lease),
             Ok(_) => Err(CallFailure::NotRunning(plugin_id())),
             Err(_) => Err(CallFailure::Overloaded(plugin_id())),
@@ -146,6 +155,19 @@ impl Pool {
             let memory = self.template.memory();
             memory.tell_once(self.template.context.plugin_id());
             memory.room().await;
+        }
+    }
+
+    /// What the plugin takes, but for the time that threads work for it.
+    pub(crate) fn usage(&self) -> Usage {
+        let at_rest = self.idle().len();
+        let working = self.max_instances.saturating_sub(self.places.available_permits());
+        Usage {
+            instances: (at_rest + working) as u64,
+            memory_bytes: self.template.memory().used(),
+            waiting: self.waiting.load(Ordering::Relaxed) as u64,
+            queued: Duration::from_nanos(self.waited.load(Ordering::Relaxed)),
+            ..Usage::default()
         }
     }
 

@@ -49,7 +49,7 @@ pub fn full() -> Value {
                 { "key": "example.com/skip", "operator": "DoesNotExist" },
             ],
         } },
-        "rollout": { "progressDeadlineSeconds": 600 },
+        "rollout": { "progressDeadlineSeconds": 600, "strategy": "Restart" },
         "resources": { "requests": { "cpu": "250m", "memory": "128Mi" }, "limits": { "cpu": 2, "memory": "1Gi", "ephemeral-storage": "5G" } },
         "podTemplate": {
             "labels": { "team": "web" },
@@ -265,6 +265,11 @@ async fn bounds_and_types_are_kept() {
             "spec.rollout.progressDeadlineSeconds",
             "less than or equal to 3600",
             spec(json!({ "rollout": { "progressDeadlineSeconds": 3601 } })),
+        ),
+        refused(
+            "spec.rollout.strategy",
+            "supported values: \"HotSwap\", \"Restart\"",
+            spec(json!({ "rollout": { "strategy": "Recreate" } })),
         ),
         refused(
             "spec.plugins.rollback",

@@ -26,7 +26,7 @@ async fn defaults_are_filled_in_and_are_those_of_rust() {
         json!({
             "replicas": 1,
             "database": { "urlSecretRef": { "name": "main-db", "key": "url" } },
-            "rollout": { "progressDeadlineSeconds": 120 },
+            "rollout": { "progressDeadlineSeconds": 120, "strategy": "HotSwap" },
             "podTemplate": { "terminationGracePeriodSeconds": 30 },
             "service": { "type": "ClusterIP", "port": 80 },
             "networkPolicy": { "enabled": false },
@@ -213,7 +213,7 @@ async fn fields_of_a_later_release_are_dropped_by_the_server_and_ignored_by_rust
     let sandbox = Sandbox::new().await;
     let later = json!({ "spec": { "rollout": { "strategy": "HotSwap" }, "monitoring": { "enabled": true } } });
     let stored = judge::<Checkstack>(&sandbox, &changed(&checkstack::good(), &later)).await.unwrap();
-    assert_eq!(stored.data["spec"]["rollout"], json!({ "progressDeadlineSeconds": 120 }));
+    assert_eq!(stored.data["spec"]["rollout"], json!({ "progressDeadlineSeconds": 120, "strategy": "HotSwap" }));
     assert!(stored.data["spec"].get("monitoring").is_none());
 
     // An operator that is older than the definitions sees them.

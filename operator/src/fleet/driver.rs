@@ -8,6 +8,7 @@ use checkstack_control_api::report::{PluginReason, PluginState, PodReport};
 use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 
+use super::collection::Collection;
 use super::{FleetView, Fleets, Observation, Offer, PodView};
 use crate::object_key::ObjectKey;
 use crate::pods::{CalledPod, DatabaseCheck, LivePod, PodError};
@@ -29,6 +30,7 @@ pub(super) struct Driver {
     remembered: HashMap<String, Remembered>,
     /// When the view last changed.
     changed: Instant,
+    collection: Collection,
 }
 
 /// What a pod said when it last answered.
@@ -57,7 +59,8 @@ impl Driver {
         view: Arc<Mutex<Arc<FleetView>>>,
         pods_changed: Arc<Notify>,
     ) -> Self {
-        Self { fleets, instance, offer, view, pods_changed, remembered: HashMap::new(), changed: Instant::now() }
+        let collection = Collection::new(fleets.pace.collection);
+        Self { fleets, instance, offer, view, pods_changed, remembered: HashMap::new(), changed: Instant::now(), collection }
     }
 
     /// Runs until it is aborted, or the instance is forgotten.
@@ -66,6 +69,7 @@ impl Driver {
             let offer = self.offer.borrow_and_update().clone();
             let pods = self.ask_all(&offer).await;
             self.publish(pods);
+            self.collect(&offer).await;
             let pause = self.pause();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -112,6 +116,18 @@ impl Driver {
         }
     }
 
+    async fn collect(&mut self, offer: &Offer) {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.collection.is_due(offer, &view, Instant::now()) {
+            return;
+        }
+        let ready = self.fleets.live_pods(&self.instance).into_iter().filter(|pod| pod.ready);
+        let Some(address) = ready.filter_map(|pod| pod.address).next() else { return };
+        let instance = self.instance.to_string();
+        let pod = CalledPod { address, instance: &instance, keys: &offer.keys };
+        self.collection.collect(&self.fleets.client, pod, offer).await;
+    }
+
     fn pause(&self) -> Duration {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let pace = &self.fleets.pace;
@@ -140,7 +156,7 @@ async fn ask(fleets: &Fleets, instance: &str, offer: &Offer, pod: LivePod, befor
         Ok(report) if report.pod != pod.name => silent(fleets, pod, before, &PodError::Malformed("another pod has its address".into())),
         Ok(report) => {
             let report = Arc::new(report);
-            let observation = deliver(fleets, called, offer, report.clone()).await;
+            let observation = deliver(fleets, called, &pod, offer, report.clone()).await;
             let database = database.unwrap_or(before.database);
             Asked {
                 remember: Remembered { report: Some(report), database: database.clone(), silent: None },
@@ -154,8 +170,11 @@ async fn ask(fleets: &Fleets, instance: &str, offer: &Offer, pod: LivePod, befor
 
 /// Hands the set over to a pod that works towards an older one, or that lacks the secret values: a
 /// pod that has just started may have the set from its ConfigMap, and not yet the Secret beside it.
-async fn deliver(fleets: &Fleets, pod: CalledPod<'_>, offer: &Offer, report: Arc<PodReport>) -> Observation {
+async fn deliver(fleets: &Fleets, called: CalledPod<'_>, pod: &LivePod, offer: &Offer, report: Arc<PodReport>) -> Observation {
     let target = &offer.target;
+    if !target.is_for(pod) {
+        return Observation::Reported(report);
+    }
     let older = report.revision < target.set.revision;
     let same = report.revision == target.set.revision && report.set_hash == target.hash;
     let lacks_secrets = report.plugins.iter().any(|plugin| plugin.reason == PluginReason::SecretConfigMissing);
@@ -163,7 +182,7 @@ async fn deliver(fleets: &Fleets, pod: CalledPod<'_>, offer: &Offer, report: Arc
     if !needs_it {
         return Observation::Reported(report);
     }
-    match fleets.client.deliver(pod, &offer.delivery).await {
+    match fleets.client.deliver(called, &offer.delivery).await {
         Ok(()) => Observation::Reported(report),
         Err(error) if error.is_newer_revision() => Observation::Reported(report),
         Err(error) => Observation::Refused { message: error.to_string(), report },

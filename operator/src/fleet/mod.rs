@@ -4,15 +4,17 @@
 //! One task per instance does the talking, so that a slow pod of one instance delays no other, and
 //! no reconciliation waits for a pod.
 
+mod collection;
 mod driver;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use checkstack_control_api::report::PluginSetDelivery;
+use checkstack_plugin_package::Digest;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::Store;
 use tokio::sync::{Notify, watch};
@@ -36,6 +38,23 @@ pub struct FleetPace {
     pub calm: Duration,
     /// A pod that answered, or is ready, counts as unreachable when it has not answered for so long.
     pub patience: Duration,
+    /// When artifacts are deleted.
+    pub collection: CollectionPace,
+}
+
+/// When artifacts that nothing needs are deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct CollectionPace {
+    /// How often they are looked for.
+    pub period: Duration,
+    /// How long one stays.
+    pub grace: Duration,
+}
+
+impl Default for CollectionPace {
+    fn default() -> Self {
+        Self { period: Duration::from_secs(600), grace: Duration::from_secs(3600) }
+    }
 }
 
 impl Default for FleetPace {
@@ -45,6 +64,7 @@ impl Default for FleetPace {
             troubled: Duration::from_secs(2),
             calm: Duration::from_secs(10),
             patience: Duration::from_secs(10),
+            collection: CollectionPace::default(),
         }
     }
 }
@@ -54,6 +74,8 @@ pub(crate) struct Offer {
     pub(crate) keys: InstanceKeys,
     pub(crate) target: Arc<Target>,
     pub(crate) delivery: PluginSetDelivery,
+    /// All that may still be wanted of the artifact store. None while that is not known.
+    pub(crate) artifacts_in_use: Option<BTreeSet<Digest>>,
 }
 
 /// All fleets that this operator looks after.
@@ -106,7 +128,8 @@ impl Fleets {
         match fleets.get(instance).filter(|fleet| !fleet.task.is_finished()) {
             Some(fleet) => {
                 let before = fleet.offer.borrow().clone();
-                if *before.target == *offer.target && before.keys == offer.keys {
+                let same_artifacts = before.artifacts_in_use == offer.artifacts_in_use;
+                if *before.target == *offer.target && before.keys == offer.keys && same_artifacts {
                     return;
                 }
                 let target = offer.target.clone();

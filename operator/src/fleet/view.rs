@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checkstack_control_api::report::{PluginReport, PodReport};
+use checkstack_crds::checkstack::RolloutStrategy;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginSet};
 
 use crate::instance::set::Member;
-use crate::pods::DatabaseCheck;
+use crate::pods::{DatabaseCheck, LivePod};
 
 /// What all pods of an instance shall run.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,9 +22,19 @@ pub(crate) struct Target {
     pub(crate) members: BTreeMap<String, Member>,
     /// By `metadata.name` of the plugin: hash of its entry.
     pub(crate) entries: BTreeMap<String, Digest>,
+    /// How it reaches the pods.
+    pub(crate) strategy: RolloutStrategy,
 }
 
 impl Target {
+    /// Whether a pod shall take it over. One that is to be replaced stays as it is.
+    pub(crate) fn is_for(&self, pod: &LivePod) -> bool {
+        match self.strategy {
+            RolloutStrategy::HotSwap => true,
+            RolloutStrategy::Restart => pod.made_for_set.as_ref() == Some(&self.hash.to_string()),
+        }
+    }
+
     /// The entry of a plugin.
     pub(crate) fn entry(&self, resource: &str) -> Option<&PluginEntry> {
         self.set.plugins.iter().find(|entry| entry.resource == resource)

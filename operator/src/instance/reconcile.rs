@@ -7,6 +7,7 @@ use std::time::Duration;
 use checkstack_control_api::report::PluginSetDelivery;
 use checkstack_control_api::sealed::{seal, secret_config_hash};
 use checkstack_control_api::{SecretValues, set_signature};
+use checkstack_crds::checkstack::RolloutStrategy;
 use checkstack_crds::conditions::{InstanceConditionReason as Reason, InstanceConditionType as Type, NewCondition, equal_ignoring_times};
 use checkstack_crds::{Checkstack, CheckstackPlugin, CheckstackStatus};
 use checkstack_plugin_package::{Digest, PluginId, PluginSet};
@@ -25,7 +26,7 @@ use super::keys::{InstanceKeys, InvalidKeys};
 use super::objects::{self, PodInputs, SecretSettings};
 use super::set::{BuiltSet, PreviousSet, SetInputs, build};
 use super::status::{StatusInputs, compute, transitions};
-use super::{history, secrets};
+use super::{artifacts, history, secrets};
 use crate::apply::{ApplyError, INSTANCE_STATUS_MANAGER, StatusPatch, Unreadable, patch_status, report_unreadable};
 use crate::context::{Context, Guarded};
 use crate::error::KubernetesError;
@@ -166,12 +167,12 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     if let Err(error) = published {
         // A fault of the plugins must not keep the rest from being looked after.
         if error.is_about_plugins() {
-            apply_objects(instance, context, keys, database_checksum).await?;
+            apply_objects(instance, context, keys, database_checksum, progress.set).await?;
         }
         return Err(error);
     }
     let published_since = context.instance_memory.published(&uid(instance), keys.signing.key_id());
-    apply_objects(instance, context, keys, database_checksum).await?;
+    apply_objects(instance, context, keys, database_checksum, progress.set).await?;
     history::prune(context, instance, &needed_revisions).await?;
     progress.rotation_in = secrets::rotate(context, instance, &found, published_since.elapsed()).await?;
     Ok(())
@@ -181,6 +182,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
 struct RevisedSet {
     built: BuiltSet,
     hash: Digest,
+    artifacts_in_use: Option<BTreeSet<Digest>>,
 }
 
 /// The plugins of an instance as of one moment.
@@ -222,9 +224,12 @@ async fn plugin_set(
     let mut built = build(&inputs).map_err(internal)?;
     let hash = built.set.hash().map_err(internal)?;
     check_size("the plugin set", built.set.to_json().map_err(internal)?.len())?;
+    let sets = past.iter().map(|(_, set)| *set).chain([&built.set]);
+    // A plugin that cannot be read may go back to anything.
+    let artifacts_in_use = plugins.unreadable.is_empty().then(|| artifacts::in_use(sets, plugins.readable));
     let reported = context.fleets.view(&key).map(|view| view.reported_sets()).unwrap_or_default();
     history::assign(context, instance, history, &mut built.set, hash, &reported).await?;
-    Ok(RevisedSet { built, hash })
+    Ok(RevisedSet { built, hash, artifacts_in_use })
 }
 
 /// Secret values as they were delivered before, and those to go back to, for plugins whose new ones cannot be put together
@@ -246,7 +251,7 @@ async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(Se
 
 /// Puts the set where pods that start find it, and hands it to those that run.
 async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKeys, revised: RevisedSet) -> Result<(), InstanceError> {
-    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, entries, .. }, hash } = revised;
+    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, entries, .. }, hash, artifacts_in_use } = revised;
     let internal = |error: String| InstanceError::Internal(error);
     let signature = set_signature::sign(&set, &keys.signing).map_err(|error| internal(error.to_string()))?;
     let config = objects::plugin_config(instance, &secrets, &last_good_secrets).map_err(|error| internal(error.to_string()))?;
@@ -259,9 +264,9 @@ async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKe
         true => None,
         false => Some(seal(&SecretValues(secrets), &hash, &keys.sealing).map_err(|error| internal(error.to_string()))?),
     };
-    let target = Target { set: set.clone(), hash, members, entries };
+    let target = Target { set: set.clone(), hash, members, entries, strategy: instance.spec.rollout.strategy };
     let delivery = PluginSetDelivery { set, sealed_secrets };
-    context.fleets.offer(&ObjectKey::of(instance), Offer { keys: keys.clone(), target: Arc::new(target), delivery });
+    context.fleets.offer(&ObjectKey::of(instance), Offer { keys: keys.clone(), target: Arc::new(target), delivery, artifacts_in_use });
     Ok(())
 }
 
@@ -270,18 +275,26 @@ async fn apply_objects(
     context: &Context,
     keys: &InstanceKeys,
     database_checksum: Option<String>,
+    set: Option<(u64, Digest)>,
 ) -> Result<(), InstanceError> {
     let applier = &context.applier;
     applier.apply(&objects::service_account(instance)).await?;
     applier.apply(&objects::service(instance)).await?;
     // Without its Secret a pod cannot start; pods that run must not be restarted for it.
-    let checksum = database_checksum.or_else(|| running_checksum(instance, context));
+    let checksum = database_checksum.or_else(|| running_annotation(instance, context, names::DATABASE_CHECKSUM));
+    let made_for = match instance.spec.rollout.strategy {
+        RolloutStrategy::Restart => set.map(|(_, hash)| hash.to_string()),
+        RolloutStrategy::HotSwap => None,
+    };
+    // That pods need not be replaced any more is no reason to replace them.
+    let set_hash = made_for.or_else(|| running_annotation(instance, context, names::SET_HASH));
     if let Some(database_checksum) = checksum {
         let inputs = PodInputs {
             default_image: &context.settings.core_image,
             run_as_user: context.settings.run_as_user,
             database_checksum: &database_checksum,
             keys_checksum: &keys.checksum,
+            set_hash: set_hash.as_deref(),
         };
         applier.apply(&objects::deployment(instance, &inputs)).await?;
     }
@@ -297,11 +310,11 @@ async fn apply_objects(
     Ok(())
 }
 
-/// The checksum that the running pods were made with.
-fn running_checksum(instance: &Checkstack, context: &Context) -> Option<String> {
+/// An annotation that the running pods were made with.
+fn running_annotation(instance: &Checkstack, context: &Context, name: &str) -> Option<String> {
     let deployment = context.deployments.get(&ObjectKey::of(instance).to_ref())?;
     let annotations = objects::annotations_of(&deployment.spec.as_ref()?.template);
-    annotations.get(names::DATABASE_CHECKSUM).cloned()
+    annotations.get(name).cloned()
 }
 
 /// Says how the instance is. Gives the time until a rollout is overdue.

@@ -195,6 +195,7 @@ pub(crate) fn reason(reason: PluginReason) -> Reason {
         PluginReason::DependencyCycle => Reason::DependencyCycle,
         PluginReason::DependentFailed => Reason::DependentFailed,
         PluginReason::ProbeFailed => Reason::ProbeFailed,
+        PluginReason::Quarantined => Reason::Quarantined,
         PluginReason::SecretConfigMissing => Reason::SecretConfigMissing,
         PluginReason::DatabaseUnavailable => Reason::DatabaseUnavailable,
         // Of a newer core server, whose message says it.

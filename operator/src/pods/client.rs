@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use checkstack_control_api::report::{ControlError, PluginSetDelivery, PodReport};
+use checkstack_control_api::report::{ArtifactsCollected, ArtifactsInUse, ControlError, PluginSetDelivery, PodReport};
 use checkstack_control_api::{paths, token};
 use checkstack_plugin_package::{Digest, PluginId};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
@@ -197,6 +197,17 @@ impl PodClient {
     pub(crate) async fn reconcile(&self, pod: Pod<'_>) -> Result<(), PodError> {
         self.counted(PodCall::Reconcile, async {
             self.signed(pod, Method::POST, paths::RECONCILE, None, self.timeouts.call).await.map(drop)
+        })
+        .await
+    }
+
+    /// Deletes artifacts that have been of no use for some time; how many.
+    pub(crate) async fn collect_artifacts(&self, pod: Pod<'_>, in_use: &ArtifactsInUse) -> Result<u64, PodError> {
+        self.counted(PodCall::CollectArtifacts, async {
+            let body = serde_json::to_vec(in_use).map_err(|error| PodError::Malformed(error.to_string()))?;
+            let digest = Digest::of(&body);
+            let answer = self.signed(pod, Method::PUT, paths::ARTIFACTS, Some((body.into(), digest)), self.timeouts.transfer).await?;
+            read_json(answer).await.map(|ArtifactsCollected { deleted }| deleted)
         })
         .await
     }

@@ -27,6 +27,8 @@ pub(crate) struct LivePod {
     pub(crate) ready: bool,
     /// Why Kubernetes cannot start it, if it says so.
     pub(crate) waiting: Option<String>,
+    /// The hash of the plugin set that it was made for, where pods are replaced for each.
+    pub(crate) made_for_set: Option<String>,
 }
 
 impl LivePod {
@@ -43,6 +45,7 @@ impl LivePod {
             address: address(pod),
             ready: is_ready(pod),
             waiting: waiting_reason(pod),
+            made_for_set: pod.annotations().get(names::SET_HASH).cloned(),
         })
     }
 }
@@ -56,7 +59,9 @@ pub(crate) fn instance_of(metadata: &ObjectMeta) -> Option<ObjectKey> {
 /// Removes what is not used, before a pod is kept in memory.
 pub(crate) fn trim(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
-    pod.metadata.annotations = None;
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        annotations.retain(|name, _| name == names::SET_HASH);
+    }
     if let Some(spec) = &mut pod.spec {
         let mut containers = std::mem::take(&mut spec.containers);
         containers.retain(|container| container.name == names::CORE_CONTAINER);
@@ -123,7 +128,8 @@ mod tests {
 
     fn pod(status: serde_json::Value) -> Pod {
         serde_json::from_value(json!({
-            "metadata": { "name": "main-1", "namespace": "ns", "uid": "u", "labels": { "app.kubernetes.io/instance": "main" } },
+            "metadata": { "name": "main-1", "namespace": "ns", "uid": "u", "labels": { "app.kubernetes.io/instance": "main" },
+                "annotations": { "checkstack.io/plugin-set-hash": "sha256:1", "note": "of somebody else" } },
             "spec": { "containers": [
                 { "name": "core", "ports": [{ "name": "http", "containerPort": 3000 }] },
                 { "name": "injected", "ports": [{ "name": "http", "containerPort": 15000 }] },
@@ -201,6 +207,7 @@ mod tests {
         let mut trimmed = full.clone();
         trim(&mut trimmed);
         assert_eq!(LivePod::of(&trimmed), LivePod::of(&full));
-        assert_eq!(trimmed.spec.unwrap().containers.len(), 1);
+        assert_eq!(LivePod::of(&full).unwrap().made_for_set.as_deref(), Some("sha256:1"));
+        assert_eq!((trimmed.annotations().len(), trimmed.spec.unwrap().containers.len()), (1, 1));
     }
 }

@@ -93,6 +93,8 @@ label_value! {
         HasArtifact = "has_artifact",
         /// Upload of an artifact.
         PutArtifact = "put_artifact",
+        /// Deletion of artifacts that are of no use.
+        CollectArtifacts = "collect_artifacts",
         /// Asks for another try of failed plugins.
         Reconcile = "reconcile",
         /// Removal of what a plugin keeps in the database.

@@ -13,7 +13,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use checkstack_control_api::report::{ControlError, PluginReason, PluginReport, PluginSetDelivery, PluginState, PodReport, RunningPlugin};
+use checkstack_control_api::report::{
+    ArtifactsCollected, ArtifactsInUse, ControlError, PluginReason, PluginReport, PluginSetDelivery, PluginState, PodReport, RunningPlugin,
+};
 use checkstack_control_api::{ExpectedRequest, SealingKey, SecretValues, VerifyingKeys, entry_hash, keys, paths, sealed, token};
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId, PluginSet};
 use k8s_openapi::api::core::v1::Secret;
@@ -57,6 +59,8 @@ pub struct PodState {
     pub database: Option<String>,
     /// It refuses sets and artifacts.
     pub refusing: bool,
+    /// What it was told last.
+    pub artifacts_in_use: Option<ArtifactsInUse>,
     pub purged: Vec<String>,
     pub purge_fails: bool,
     /// Calls by method and path.
@@ -91,6 +95,7 @@ impl CorePod {
             clingy: false,
             database: None,
             refusing: false,
+            artifacts_in_use: None,
             purged: Vec::new(),
             purge_fails: false,
             calls: BTreeMap::new(),
@@ -236,6 +241,7 @@ fn router(state: Shared) -> Router {
         .route(paths::READY, get(ready))
         .route(paths::PLUGIN_SET, any(plugin_set))
         .route(paths::RECONCILE, any(reconcile))
+        .route(paths::ARTIFACTS, any(collect))
         .route(&format!("{}/{{digest}}", paths::ARTIFACTS), any(artifact))
         .route(&format!("{}/{{plugin}}", paths::PLUGIN_DATA), any(purge))
         .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
@@ -323,6 +329,15 @@ async fn artifact(
             StatusCode::CREATED.into_response()
         }
     }
+}
+
+async fn collect(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut state = state.lock().unwrap();
+    if let Err(refused) = check(&mut state, &method, &uri, &headers, &body) {
+        return *refused;
+    }
+    state.artifacts_in_use = Some(serde_json::from_slice(&body).unwrap());
+    Json(ArtifactsCollected { deleted: 0 }).into_response()
 }
 
 async fn purge(

@@ -34,4 +34,5 @@ mod rotation;
 mod scope;
 mod sources;
 mod steady_state;
+mod strategy;
 mod thin_path;

@@ -6,7 +6,7 @@ use checkstack_operator::controllers::{self, ControllerOptions};
 use checkstack_operator::fetch::FetchLimits;
 use checkstack_operator::scope::Scope;
 use checkstack_operator::telemetry::{Health, Metrics};
-use checkstack_operator::{FleetPace, KeyRotation, PodTimeouts};
+use checkstack_operator::{CollectionPace, FleetPace, KeyRotation, PodTimeouts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ pub fn options(sandbox: &Sandbox) -> ControllerOptions {
             troubled: Duration::from_millis(100),
             calm: Duration::from_millis(500),
             patience: Duration::from_secs(1),
+            collection: CollectionPace::default(),
         },
         rotation: KeyRotation {
             period: None,

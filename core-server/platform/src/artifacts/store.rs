@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::collection::keep;
 use crate::database::division::UPLOADS;
 use crate::database::{Database, DatabaseError};
 
@@ -28,12 +29,12 @@ const UPLOAD: Duration = Duration::from_secs(120);
 /// The pause that an uploader may make.
 const STALL: Duration = Duration::from_secs(20);
 /// One statement.
-const STATEMENT: Duration = Duration::from_secs(20);
+pub(super) const STATEMENT: Duration = Duration::from_secs(20);
 
 /// The packages of an instance.
 #[derive(Clone)]
 pub(crate) struct ArtifactStore {
-    database: Database,
+    pub(super) database: Database,
     uploads: Arc<Semaphore>,
 }
 
@@ -82,9 +83,16 @@ impl ArtifactStore {
         Self { database, uploads: Arc::new(Semaphore::new(UPLOADS as usize)) }
     }
 
-    /// Whether the store has an artifact.
+    /// Whether the store has an artifact. Who asks means to use it.
     pub(crate) async fn contains(&self, digest: Digest) -> Result<bool, DatabaseError> {
-        self.database.run(STATEMENT, move |connection| Box::pin(async move { exists(connection, digest).await })).await
+        self.database
+            .run(STATEMENT, move |connection| {
+                Box::pin(async move {
+                    keep(&mut *connection, digest).await?;
+                    exists(connection, digest).await
+                })
+            })
+            .await
     }
 
     /// The bytes of an artifact, not yet checked.
@@ -129,6 +137,7 @@ async fn write<Error: std::fmt::Display>(
 ) -> Result<Stored, StoreError> {
     let mut content = pin!(content);
     let mut transaction = connection.begin().await.map_err(DatabaseError::from)?;
+    keep(&mut transaction, digest).await.map_err(DatabaseError::from)?;
     // What is there need not be written again, but the sender is still told if it sends the wrong thing.
     let found = look(&mut transaction, digest).await.map_err(DatabaseError::from)?;
     let existed = found == Found::Whole;
@@ -160,6 +169,7 @@ async fn write<Error: std::fmt::Display>(
         return Err(StoreError::DigestMismatch { expected: digest, actual, size });
     }
     if existed {
+        transaction.commit().await.map_err(DatabaseError::from)?;
         return Ok(Stored::Existed);
     }
     insert_chunk(&mut transaction, upload, position, &chunk).await?;

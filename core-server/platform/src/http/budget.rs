@@ -105,7 +105,7 @@ impl RequestLimit {
 
 /// What is told to whom there is no room for.
 pub(super) fn overloaded() -> Response {
-    failure(StatusCode::SERVICE_UNAVAILABLE, "the server has too much to do at the moment", Some("1"))
+    failure(StatusCode::SERVICE_UNAVAILABLE, "the server has too much to do at the moment", Some(1))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn no_route(shared: &Shared, plugin_id: &str, problem: NoRoute) -> Response {
     match problem {
         NoRoute::Unknown if !shared.awaits_a_set() => not_found(),
         NoRoute::Unknown | NoRoute::NotServing => {
-            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{plugin_id}' is not active"), Some("2"))
+            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{plugin_id}' is not active"), Some(2))
         }
     }
 }
@@ -90,8 +90,11 @@ fn no_body(problem: &BodyError, limit: usize) -> Response {
 /// What a caller is told; what happened inside goes to the log.
 fn failed(problem: &CallFailure) -> Response {
     let mut response = match problem {
-        CallFailure::Overloaded(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is busy"), Some("1")),
-        CallFailure::NotRunning(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is not active"), Some("2")),
+        CallFailure::Overloaded(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is busy"), Some(1)),
+        CallFailure::NotRunning(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is not active"), Some(2)),
+        CallFailure::Quarantined(id, seconds) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' failed too often"), Some(*seconds))
+        }
         CallFailure::DeadlineExceeded(id, _) => {
             failure(StatusCode::GATEWAY_TIMEOUT, &format!("plugin '{id}' did not answer in time"), None)
         }
@@ -103,10 +106,11 @@ fn failed(problem: &CallFailure) -> Response {
     response
 }
 
-pub(super) fn failure(status: StatusCode, message: &str, retry_after: Option<&'static str>) -> Response {
+/// `retry_after` is in seconds.
+pub(super) fn failure(status: StatusCode, message: &str, retry_after: Option<u64>) -> Response {
     let mut response = json_response(status, &json!({ "error": status.canonical_reason(), "message": message }));
     if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -229,11 +229,19 @@ impl Fleet {
         let Some(slot) = self.slots.get_mut(plugin_id) else { return };
         let Some(Attempt { version, form, incarnation, bound, .. }) = slot.attempt.take() else { return };
         self.activations += 1;
-        slot.running = Some(Running { version, activation: self.activations, incarnation, bound });
+        slot.running = Some(Running { version, activation: self.activations, incarnation, bound, quarantined: None });
         slot.rebinding_failed = None;
         if form == Form::Wanted {
             slot.failed = None;
         }
+    }
+
+    /// Calls to what serves are refused because it traps, in this way; or are not any more. True when that is news.
+    pub(crate) fn set_quarantined(&mut self, plugin_id: &PluginId, how: Option<String>) -> bool {
+        let Some(running) = self.slots.get_mut(plugin_id).and_then(|slot| slot.running.as_mut()) else { return false };
+        let is_news = running.quarantined.is_some() != how.is_some();
+        running.quarantined = how;
+        is_news
     }
 
     /// What runs is being taken down.

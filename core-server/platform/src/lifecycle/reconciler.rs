@@ -122,6 +122,7 @@ impl Reconciler {
                         }
                     }
                 }
+                () = self.stages.quarantines_changed.notified() => self.look_at_quarantines(),
                 () = sleep_until(look_again) => {}
             }
         }
@@ -206,6 +207,23 @@ impl Reconciler {
         false
     }
 
+    fn look_at_quarantines(&mut self) {
+        for (plugin_id, serving) in &self.serving {
+            let how = serving.endpoint.quarantined();
+            let shown = how.clone();
+            if !self.fleet.set_quarantined(plugin_id, how) {
+                continue;
+            }
+            match shown {
+                Some(how) => {
+                    self.stages.metrics.quarantined(plugin_id);
+                    warn!(plugin = %plugin_id, how, "calls to the plugin are refused for a while: they trapped again and again");
+                }
+                None => info!(plugin = %plugin_id, "the plugin answers again"),
+            }
+        }
+    }
+
     fn prepare(&mut self, plugin_id: PluginId, form: Form, now: Instant) {
         let Some(entry) = self.fleet.begin(&plugin_id, form, now) else { return };
         let cancel = CancellationToken::new();
@@ -255,6 +273,7 @@ impl Reconciler {
         let replaced = self.serving.remove(&plugin_id);
         if let Some(replaced) = &replaced {
             self.remove_probes(replaced);
+            self.stages.metrics.swapped(&plugin_id);
         }
         let probes = contributed_probes(&entry, endpoint.plugin());
         for (name, probe) in &probes {

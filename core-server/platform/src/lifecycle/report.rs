@@ -51,8 +51,13 @@ fn plugin(fleet: &Fleet, plugin_id: &PluginId, slot: &Slot, is_hopeful: impl Fn(
 }
 
 fn state(fleet: &Fleet, slot: &Slot, wanted: &Wanted, is_hopeful: impl Fn(&PluginId) -> bool) -> (PluginState, PluginReason, String) {
-    if slot.running.as_ref().is_some_and(|running| running.version.hash == wanted.version.hash) {
-        return (PluginState::Active, PluginReason::Active, String::new());
+    if let Some(running) = slot.running.as_ref().filter(|running| running.version.hash == wanted.version.hash) {
+        return match &running.quarantined {
+            None => (PluginState::Active, PluginReason::Active, String::new()),
+            Some(how) => {
+                (PluginState::Failed, PluginReason::Quarantined, format!("calls are refused because they trapped again and again: {how}"))
+            }
+        };
     }
     if let Some(obstacle) = &wanted.obstacle {
         return (PluginState::Blocked, obstacle.reason, obstacle.message.clone());

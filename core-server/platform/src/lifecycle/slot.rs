@@ -50,6 +50,8 @@ pub(super) struct Running {
     pub(super) activation: u64,
     pub(super) incarnation: u64,
     pub(super) bound: Bound,
+    /// How it traps, when calls to it are refused because of that.
+    pub(super) quarantined: Option<String>,
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use futures::FutureExt as _;
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::artifacts::Materialiser;
@@ -23,6 +24,7 @@ use crate::plugin::{
     ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices, ProbeDescription,
     ProbeOutcome,
 };
+use crate::quarantine::Quarantine;
 
 /// Loading, compilation included where it was not done before.
 const LOAD: Duration = Duration::from_secs(120);
@@ -42,6 +44,8 @@ pub(crate) struct Stages {
     pub(crate) provisioner: Provisioner,
     pub(crate) table: Arc<DispatchTable>,
     pub(crate) metrics: Metrics,
+    /// Told when calls to a plugin begin, or cease, to be refused because it traps.
+    pub(crate) quarantines_changed: Arc<Notify>,
 }
 
 /// A plugin of which nothing has run but its description.
@@ -87,7 +91,8 @@ impl Stages {
     /// What other plugins, and later everybody, can call.
     pub(crate) fn endpoint(&self, entry: &PluginEntry, loaded: &Loaded) -> Arc<Endpoint> {
         let metrics = self.metrics.calls_of(&entry.plugin_id);
-        Arc::new(Endpoint::new(entry.plugin_id.clone(), loaded.plugin.clone(), call_deadline(entry), metrics))
+        let quarantine = Quarantine::new(self.quarantines_changed.clone());
+        Arc::new(Endpoint::new(entry.plugin_id.clone(), loaded.plugin.clone(), call_deadline(entry), metrics, quarantine))
     }
 
     /// Waits for calls under way and shuts down. Never fails and always ends.

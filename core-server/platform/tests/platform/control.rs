@@ -232,6 +232,11 @@ async fn metrics_show_what_plugins_do() {
         r#"checkstack_plugin_state{plugin="uptime",state="Active"} 1"#,
         r#"checkstack_plugin_activations_total{plugin="uptime",outcome="activated"} 1"#,
         r#"checkstack_artifact_uploads_total{outcome="created"} 1"#,
+        r#"checkstack_plugin_instances{plugin="uptime"} 2"#,
+        r#"checkstack_plugin_memory_bytes{plugin="uptime"} 4096"#,
+        r#"checkstack_plugin_calls_waiting{plugin="uptime"} 1"#,
+        r#"checkstack_plugin_queue_seconds_total{plugin="uptime"} 1.5"#,
+        r#"checkstack_plugin_busy_seconds_total{plugin="uptime"} 2.0"#,
         "checkstack_plugin_set_revision 3",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use checkstack_control_api::report::{PluginReport, PluginSetDelivery, PluginState, PodReport};
 use checkstack_control_api::{SealingKey, SecretValues, SigningKey, paths, sealed, set_signature, token};
 use checkstack_platform::plugin::PluginLoader;
-use checkstack_platform::{DatabaseSettings, Platform, PlatformSettings, serve};
+use checkstack_platform::{DatabaseSettings, MakeLoader, Platform, PlatformSettings, serve};
 use checkstack_plugin_package::{Digest, PluginEntry, PluginSet};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -74,9 +74,9 @@ impl Instance {
         settings
     }
 
-    pub(crate) fn loader(&self) -> impl FnOnce(&SealingKey) -> Result<Arc<dyn PluginLoader>, String> + Send + use<> {
+    pub(crate) fn loader(&self) -> impl MakeLoader + use<> {
         let scripts = self.scripts.clone();
-        move |_: &SealingKey| Ok(Arc::new(scripts) as Arc<dyn PluginLoader>)
+        move |_: &SealingKey, _| Ok(Arc::new(scripts) as Arc<dyn PluginLoader>)
     }
 
     /// Answers, but is not started.

@@ -13,6 +13,7 @@ mod scripted;
 
 mod artifacts;
 mod boot;
+mod collection;
 mod connections;
 mod control;
 mod identity;
@@ -24,4 +25,5 @@ mod logins;
 mod migrations;
 mod outages;
 mod plugin_calls;
+mod quarantine;
 mod sql;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
     CallFailure, Caller, Description, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
-    PluginServices, ProbeDescription, ProbeOutcome,
+    PluginServices, ProbeDescription, ProbeOutcome, Usage,
 };
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -46,6 +46,8 @@ pub(crate) enum Answer {
     #[default]
     Echo,
     Fails(fn(PluginId) -> CallFailure),
+    /// As long as this probe is not ok.
+    TrapsUnless(&'static str),
     Hangs,
     Panics,
     Takes(Duration),
@@ -55,6 +57,20 @@ pub(crate) enum Answer {
     AsksElsewhere(&'static str),
     /// With these fields.
     Headers(Vec<(&'static str, &'static str)>),
+}
+
+/// A request of a plugin to another.
+pub(crate) fn request(of: &str) -> PluginRequest {
+    PluginRequest {
+        method: http::Method::GET,
+        path: "/".into(),
+        query: None,
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        caller: Caller::Plugin(of.parse().unwrap()),
+        correlation_id: "init".into(),
+        depth: 1,
+    }
 }
 
 /// Loads scripted plugins.
@@ -78,6 +94,10 @@ impl Scripts {
     /// The result of a plugin's probe from now on.
     pub(crate) fn set_probe(&self, name: &str, ok: bool) {
         self.0.probes.lock().unwrap().insert(name.into(), ok);
+    }
+
+    fn is_ok(&self, probe: &str) -> bool {
+        self.0.probes.lock().unwrap().get(probe).copied().unwrap_or(true)
     }
 
     /// What the plugin that was loaded last was given.
@@ -150,17 +170,7 @@ impl Step {
                 Ok(())
             }
             Self::Calls(other) => {
-                let request = PluginRequest {
-                    method: http::Method::GET,
-                    path: "/".into(),
-                    query: None,
-                    headers: HeaderMap::new(),
-                    body: Bytes::new(),
-                    caller: Caller::Plugin(services.plugin_id.clone()),
-                    correlation_id: "init".into(),
-                    depth: 1,
-                };
-                let answer = services.peers.call(&other.parse().unwrap(), request).await;
+                let answer = services.peers.call(&other.parse().unwrap(), request(services.plugin_id.as_str())).await;
                 answer.map(|_| ()).map_err(|failure| PluginFailure::terminal(PluginReason::InitFailed, failure.to_string()))
             }
         }
@@ -192,6 +202,10 @@ impl Plugin for Scripted {
         match &self.script.call {
             Answer::Echo => {}
             Answer::Fails(failure) => return Err(failure(self.services.plugin_id.clone())),
+            Answer::TrapsUnless(probe) if !self.scripts.is_ok(probe) => {
+                return Err(CallFailure::Trapped(self.services.plugin_id.clone(), "unreachable".into()));
+            }
+            Answer::TrapsUnless(_) => {}
             Answer::Hangs => std::future::pending().await,
             Answer::Panics => panic!("as scripted"),
             Answer::Takes(time) => tokio::time::sleep(*time).await,
@@ -223,8 +237,12 @@ impl Plugin for Scripted {
     }
 
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
-        let ok = self.scripts.0.probes.lock().unwrap().get(probe).copied().unwrap_or(true);
+        let ok = self.scripts.is_ok(probe);
         Ok(ProbeOutcome { ok, message: (!ok).then(|| "scripted".to_owned()) })
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { instances: 2, memory_bytes: 4096, waiting: 1, queued: Duration::from_millis(1500), busy: Duration::from_secs(2) }
     }
 
     async fn shutdown(&self) {

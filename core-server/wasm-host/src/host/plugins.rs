@@ -43,7 +43,9 @@ impl Host for HostState {
         let request = self.peer_request(request).map_err(|problem| Error::Failed(format!("the request cannot be sent: {problem}")))?;
         match self.plugin.services.peers.call(&target, request).await {
             Ok(response) => Ok(messages::response_to_guest(response)),
-            Err(failure @ (CallFailure::NotRunning(_) | CallFailure::Overloaded(_))) => Err(Error::Unavailable(failure.to_string())),
+            Err(failure @ (CallFailure::NotRunning(_) | CallFailure::Overloaded(_) | CallFailure::Quarantined(..))) => {
+                Err(Error::Unavailable(failure.to_string()))
+            }
             // Details of a trap are for the log of the server, not for another plugin.
             Err(CallFailure::Trapped(target, _)) => Err(Error::Failed(format!("plugin '{target}' failed while answering"))),
             Err(failure) => Err(Error::Failed(failure.to_string())),

@@ -1,18 +1,97 @@
 //! Compiled code on disk: made once, used only when it is this server's own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use checkstack_platform::plugin::{MaterialisedArtifact, PluginLoader as _};
+use async_trait::async_trait;
+use bytes::Bytes;
+use checkstack_platform::plugin::{CodeCache, MaterialisedArtifact, PluginLoader as _};
+use checkstack_plugin_package::Digest;
 
 use crate::fixture::{MAC_KEY, Sandbox, ask, code_of, overwrite, services, settings};
 use crate::guest;
 
 fn written(artifact: &MaterialisedArtifact) -> SystemTime {
     fs::metadata(code_of(artifact)).unwrap().modified().unwrap()
+}
+
+/// What pods share.
+#[derive(Default)]
+struct Shared(Mutex<BTreeMap<(Digest, String), Bytes>>);
+
+#[async_trait]
+impl CodeCache for Shared {
+    async fn get(&self, artifact: &Digest, target: &str) -> Option<Bytes> {
+        self.0.lock().unwrap().get(&(*artifact, target.to_owned())).cloned()
+    }
+
+    async fn put(&self, artifact: &Digest, target: &str, code: Bytes) {
+        self.0.lock().unwrap().insert((*artifact, target.to_owned()), code);
+    }
+}
+
+impl Shared {
+    fn pod(self: &Arc<Self>) -> Sandbox {
+        Sandbox::sharing(settings(), Some(self.clone()))
+    }
+
+    fn only(&self) -> Bytes {
+        let shared = self.0.lock().unwrap();
+        assert_eq!(shared.len(), 1);
+        shared.values().next().unwrap().clone()
+    }
+
+    fn replace(&self, code: &[u8]) {
+        self.0.lock().unwrap().values_mut().for_each(|kept| *kept = Bytes::copy_from_slice(code));
+    }
+}
+
+/// No component that could be compiled, but the digest of one.
+fn without_component(pod: &Sandbox, artifact: &MaterialisedArtifact) -> MaterialisedArtifact {
+    MaterialisedArtifact { digest: artifact.digest, ..pod.artifact(b"") }
+}
+
+#[tokio::test]
+async fn a_pod_takes_over_what_another_has_compiled() {
+    let shared = Arc::new(Shared::default());
+    let one = shared.pod();
+    let artifact = one.artifact(&guest::plain());
+    one.loader.precompile(&artifact).await.unwrap();
+    assert_eq!(shared.only(), fs::read(code_of(&artifact)).unwrap());
+
+    let other = shared.pod();
+    let theirs = without_component(&other, &artifact);
+    assert_works(&other, &theirs).await;
+    assert_eq!(fs::metadata(code_of(&theirs)).unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(fs::read_dir(&theirs.directory).unwrap().count(), 2, "nothing temporary is left");
+}
+
+#[tokio::test]
+async fn shared_code_that_is_damaged_or_foreign_is_compiled_and_replaced() {
+    let shared = Arc::new(Shared::default());
+    let one = shared.pod();
+    let artifact = one.artifact(&guest::plain());
+    one.loader.precompile(&artifact).await.unwrap();
+    let good = shared.only();
+    let mut flipped = good.to_vec();
+    flipped[good.len() / 2] ^= 1;
+    let foreign = foreign_code(&artifact).await;
+    for bad in [&b""[..], &flipped, &good[..good.len() - 1], &foreign] {
+        shared.replace(bad);
+        let other = shared.pod();
+        let theirs = other.artifact(&guest::plain());
+        assert_works(&other, &theirs).await;
+        assert!(shared.only().len() == good.len() && shared.only() != flipped, "the next pod has good code");
+        shared.replace(bad);
+        let without = without_component(&other, &artifact);
+        assert!(other.load_artifact(&without, services()).await.is_err());
+        assert_eq!(fs::read_dir(&without.directory).unwrap().count(), 1, "what is not used is not kept");
+    }
 }
 
 async fn assert_works(sandbox: &Sandbox, artifact: &MaterialisedArtifact) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_platform::plugin::{
-    CallFailure, Caller, KeyValueError, KeyValueStore, MaterialisedArtifact, PeerPlugins, Plugin, PluginFailure, PluginLoader,
+    CallFailure, Caller, CodeCache, KeyValueError, KeyValueStore, MaterialisedArtifact, PeerPlugins, Plugin, PluginFailure, PluginLoader,
     PluginRequest, PluginResponse, PluginServices, SqlDatabase, SqlError, SqlRows, SqlStatement,
 };
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
@@ -38,7 +38,12 @@ impl Sandbox {
     }
 
     pub(crate) fn with(settings: WasmHostSettings) -> Self {
-        Self { loader: WasmPluginLoader::new(settings).unwrap(), state: tempfile::tempdir().unwrap(), artifacts: AtomicU32::new(0) }
+        Self::sharing(settings, None)
+    }
+
+    /// With a cache of compiled code.
+    pub(crate) fn sharing(settings: WasmHostSettings, cache: Option<Arc<dyn CodeCache>>) -> Self {
+        Self { loader: WasmPluginLoader::new(settings, cache).unwrap(), state: tempfile::tempdir().unwrap(), artifacts: AtomicU32::new(0) }
     }
 
     /// Lays out a component as the platform does.

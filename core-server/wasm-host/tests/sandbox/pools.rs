@@ -47,6 +47,29 @@ async fn calls_at_once_have_instances_of_their_own_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_takes_can_be_seen() {
+    let mut settings = settings();
+    settings.max_instances_per_plugin = 2;
+    let sandbox = Sandbox::with(settings);
+    let plugin = slow_plugin(&sandbox, Duration::from_millis(300)).await;
+    let before = plugin.usage();
+    assert_eq!((before.instances, before.waiting, before.queued), (1, 0, Duration::ZERO));
+    assert!(before.memory_bytes > 0 && before.busy > Duration::ZERO, "{before:?}");
+    let calls: Vec<_> = (0..3).map(|_| call(&plugin)).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let during = plugin.usage();
+    assert_eq!((during.instances, during.waiting), (2, 1));
+    assert_eq!(during.memory_bytes, 2 * before.memory_bytes);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let after = plugin.usage();
+    assert_eq!((after.instances, after.waiting), (2, 0));
+    assert!(after.queued >= Duration::from_millis(100) && after.busy > before.busy, "{after:?}");
+    assert!(after.busy < Duration::from_millis(300), "waiting for the host is not working: {after:?}");
+}
+
+#[tokio::test]
 async fn a_full_queue_is_told_at_once() {
     let mut settings = settings();
     settings.max_instances_per_plugin = 2;

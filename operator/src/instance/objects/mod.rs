@@ -36,6 +36,8 @@ pub(crate) struct PodInputs<'a> {
     pub database_checksum: &'a str,
     /// Says which sealing key it is.
     pub keys_checksum: &'a str,
+    /// Hash of the plugin set that the pods are made for; `None` where sets reach pods that run.
+    pub set_hash: Option<&'a str>,
 }
 
 /// Metadata of an object that belongs to the instance.

@@ -42,6 +42,7 @@ pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> Pod
     let mut annotations = extra.annotations.clone();
     annotations.insert(names::DATABASE_CHECKSUM.to_owned(), inputs.database_checksum.to_owned());
     annotations.insert(names::KEYS_CHECKSUM.to_owned(), inputs.keys_checksum.to_owned());
+    annotations.extend(inputs.set_hash.map(|hash| (names::SET_HASH.to_owned(), hash.to_owned())));
     annotations.insert("kubectl.kubernetes.io/default-container".to_owned(), names::CORE_CONTAINER.to_owned());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),

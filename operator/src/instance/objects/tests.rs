@@ -12,6 +12,7 @@ const INPUTS: PodInputs<'static> = PodInputs {
     run_as_user: Some(65532),
     database_checksum: "database-checksum",
     keys_checksum: "keys-checksum",
+    set_hash: None,
 };
 
 /// Everything that can be said in a spec.

@@ -14,6 +14,7 @@ use crate::http::budget::{BodyBudget, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::metrics::Metrics;
 use crate::plugin::{CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome};
+use crate::quarantine::Quarantine;
 
 const SOON: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -55,7 +56,7 @@ struct Server {
 impl Server {
     /// A server whose core has not started: what is for plugins waits at the gate.
     async fn new(connections: usize, requests: usize) -> Self {
-        let metrics = Metrics::new("1.2.3");
+        let metrics = Metrics::new("1.2.3", Vec::new);
         let shared = Arc::new(Shared {
             gate: Gate::new(),
             table: Arc::new(DispatchTable::default()),
@@ -70,7 +71,13 @@ impl Server {
             metrics: metrics.clone(),
         });
         let id: PluginId = "large".parse().unwrap();
-        let endpoint = Endpoint::new(id.clone(), Arc::new(Large(Description::default())), SOON, metrics.calls_of(&id));
+        let endpoint = Endpoint::new(
+            id.clone(),
+            Arc::new(Large(Description::default())),
+            SOON,
+            metrics.calls_of(&id),
+            Quarantine::new(Arc::default()),
+        );
         shared.table.replace([(id, Route::Serving(Arc::new(endpoint)))].into());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
