@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::artifacts::{ArtifactStore, DatabaseCodeCache, Materialiser};
 use crate::database::provision::Provisioner;
+use crate::database::schema_users::{self, SchemaUsers};
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::DispatchTable;
@@ -169,6 +170,7 @@ impl Platform {
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
+        self.spawn_schema_users(&database);
         self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
         if !core.lifecycle.known(ROUTES).await {
@@ -194,6 +196,7 @@ impl Platform {
             database: database.clone(),
             sessions: sessions.clone(),
             provisioner: provisioner.clone(),
+            schema_users: SchemaUsers::new(database.clone(), settings.pod.clone()),
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
             quarantines_changed: Arc::default(),
@@ -245,6 +248,18 @@ impl Platform {
                     Ok(0) => {}
                     Ok(entries) => debug!(entries, "deleted expired entries of key-value stores"),
                     Err(error) => debug!(%error, "expired entries of key-value stores could not be deleted"),
+                }
+            }
+        });
+    }
+
+    fn spawn_schema_users(&self, database: &Database) {
+        let users = SchemaUsers::new(database.clone(), self.settings.pod.clone());
+        self.repeat(schema_users::REFRESH, move || {
+            let users = users.clone();
+            async move {
+                if let Err(error) = users.refresh().await {
+                    debug!(%error, "that this pod is there could not be noted");
                 }
             }
         });

@@ -13,6 +13,7 @@ use tracing::info;
 use self::steps::{Applied, Steps, label, steps};
 use super::provision::Provisioned;
 use super::relay::MAX_ANSWER_BYTES;
+use super::schema_users::{SchemaUsers, newest};
 use super::sessions::PluginSessions;
 use super::{DatabaseError, names};
 use crate::plugin::PluginFailure;
@@ -36,10 +37,31 @@ pub(crate) async fn migrate(
     plugin_id: &PluginId,
     migrations: &[Migration],
 ) -> Result<(), PluginFailure> {
-    let migrate = async {
+    Box::pin(bring(sessions, provisioned, plugin_id, migrations, None)).await
+}
+
+/// The same for a form that has worked with it all the time, and only if no other pod needs what is newer.
+pub(crate) async fn take_back(
+    sessions: &PluginSessions,
+    provisioned: &Provisioned,
+    plugin_id: &PluginId,
+    migrations: &[Migration],
+    users: &SchemaUsers,
+) -> Result<(), PluginFailure> {
+    Box::pin(bring(sessions, provisioned, plugin_id, migrations, Some(users))).await
+}
+
+async fn bring(
+    sessions: &PluginSessions,
+    provisioned: &Provisioned,
+    plugin_id: &PluginId,
+    migrations: &[Migration],
+    respecting: Option<&SchemaUsers>,
+) -> Result<(), PluginFailure> {
+    let bring = async {
         let mut lease = sessions.acquire(&provisioned.login, Duration::from_secs(10)).await.map_err(unexpected)?;
         let connection = lease.connection().map_err(unexpected)?;
-        match run(connection, &provisioned.schema, plugin_id, migrations).await {
+        match run(connection, &provisioned.schema, plugin_id, migrations, respecting).await {
             Ok(done) => {
                 lease.give_back();
                 Ok(done)
@@ -48,7 +70,7 @@ pub(crate) async fn migrate(
             Err(failure) => Err(failure),
         }
     };
-    let Done { undone, applied } = tokio::time::timeout(DEADLINE, migrate).await.map_err(|_| {
+    let Done { undone, applied } = tokio::time::timeout(DEADLINE, bring).await.map_err(|_| {
         PluginFailure::transient(PluginReason::MigrationFailed, format!("the migrations did not finish within {} s", DEADLINE.as_secs()))
     })??;
     if applied > 0 || undone > 0 {
@@ -57,7 +79,13 @@ pub(crate) async fn migrate(
     Ok(())
 }
 
-async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, migrations: &[Migration]) -> Result<Done, PluginFailure> {
+async fn run(
+    connection: &mut PgConnection,
+    schema: &str,
+    plugin_id: &PluginId,
+    migrations: &[Migration],
+    respecting: Option<&SchemaUsers>,
+) -> Result<Done, PluginFailure> {
     let mut transaction = connection.begin().await.map_err(in_database)?;
     sqlx::raw_sql(LIMITS).execute(&mut *transaction).await.map_err(in_database)?;
     sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))")
@@ -65,6 +93,12 @@ async fn run(connection: &mut PgConnection, schema: &str, plugin_id: &PluginId, 
         .execute(&mut *transaction)
         .await
         .map_err(in_database)?;
+    // Under the lock: who comes to need more says so before it waits for the lock.
+    if let Some(users) = respecting
+        && users.needed_by_others(plugin_id).await.map_err(unexpected)? > newest(migrations)
+    {
+        return Ok(Done::default());
+    }
     let table = format!("{}.__checkstack_migrations", names::quoted(schema));
     if migrations.is_empty() && !has_history(&mut transaction, &table).await.map_err(in_database)? {
         return Ok(Done::default());

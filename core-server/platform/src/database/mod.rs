@@ -21,6 +21,7 @@ pub(crate) mod provision;
 mod relay;
 mod repair;
 mod roles;
+pub(crate) mod schema_users;
 pub(crate) mod sessions;
 mod shares;
 pub(crate) mod sql;

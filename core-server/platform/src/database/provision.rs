@@ -48,7 +48,13 @@ impl Provisioner {
         if given_back > 0 {
             info!(plugin = %plugin_id, given_back, "the plugin's role owns again what a restored backup has brought");
         }
-        Ok(Provisioned { schema: role.schema.clone(), login: self.sessions.login(role, statement_deadline) })
+        Ok(self.provisioned(plugin_id, statement_deadline))
+    }
+
+    /// What has been provisioned before.
+    pub(crate) fn provisioned(&self, plugin_id: &PluginId, statement_deadline: Duration) -> Provisioned {
+        let role = self.role(plugin_id);
+        Provisioned { schema: role.schema.clone(), login: self.sessions.login(role, statement_deadline) }
     }
 
     /// Removes the schema with all that is in it, the role, and the key-value entries. True when
@@ -65,6 +71,10 @@ impl Provisioner {
                 Box::pin(async move {
                     let mut transaction = connection.begin().await?;
                     let had_database = sqlx::query("DELETE FROM checkstack.plugin_databases WHERE plugin_id = $1")
+                        .bind(&id)
+                        .execute(&mut *transaction)
+                        .await?;
+                    sqlx::query("DELETE FROM checkstack.plugin_schema_users WHERE plugin_id = $1")
                         .bind(&id)
                         .execute(&mut *transaction)
                         .await?;

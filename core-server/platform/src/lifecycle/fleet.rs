@@ -295,6 +295,11 @@ impl Fleet {
         Some(self.slots.get(plugin_id)?.attempt.as_ref()?.stage)
     }
 
+    /// In which form a plugin is being brought up.
+    pub(crate) fn attempted(&self, plugin_id: &PluginId) -> Option<Form> {
+        Some(self.slots.get(plugin_id)?.attempt.as_ref()?.form)
+    }
+
     /// Whether the attempt on a plugin is to take the place of another version. One that is only bound anew is no worse than
     /// it was.
     pub(crate) fn replaces(&self, plugin_id: &PluginId) -> bool {

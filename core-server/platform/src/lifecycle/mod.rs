@@ -9,6 +9,7 @@
 
 mod contributed_probe;
 mod critical;
+mod endings;
 mod fleet;
 mod obstacles;
 mod plan;

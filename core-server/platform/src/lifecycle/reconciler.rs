@@ -16,16 +16,16 @@ use tracing::{info, warn};
 
 use super::InForce;
 use super::contributed_probe::contributed_probes;
+use super::endings::Ending;
 use super::fleet::Fleet;
 use super::plan::{Action, plan};
 use super::publisher::Publisher;
 use super::secrets::SecretConfig;
 use super::slot::{Form, Side, Stage};
 use super::stages::{Loaded, Stages};
-use super::swap::Rejection;
 use super::tasks::{all_ended, sleep_until, stage};
 use crate::dispatch::{Endpoint, Route};
-use crate::plugin::PluginFailure;
+use crate::plugin::{MaterialisedArtifact, PluginFailure};
 use crate::readiness::Probe;
 
 /// For old versions that are still being drained when everything else is down.
@@ -41,38 +41,42 @@ pub(super) enum Command {
 }
 
 pub(super) struct Reconciler {
-    fleet: Fleet,
-    stages: Stages,
+    pub(super) fleet: Fleet,
+    pub(super) stages: Stages,
     secrets: Arc<SecretConfig>,
     publisher: Publisher,
-    attempts: BTreeMap<PluginId, InProgress>,
-    serving: BTreeMap<PluginId, Serving>,
-    running_stages: JoinSet<(PluginId, Event)>,
+    pub(super) attempts: BTreeMap<PluginId, InProgress>,
+    pub(super) serving: BTreeMap<PluginId, Serving>,
+    pub(super) running_stages: JoinSet<(PluginId, Event)>,
     /// Old versions that are being drained beside the new ones.
-    draining: TaskTracker,
+    pub(super) draining: TaskTracker,
+    /// Everything is being taken down.
+    pub(super) is_ending: bool,
     swept: Option<Digest>,
     /// The table does not show yet what has changed.
     routes_changed: bool,
     /// To be taken down as soon as the table no longer leads there.
-    farewells: Vec<Farewell>,
+    pub(super) farewells: Vec<Farewell>,
 }
 
 /// An attempt, as far as it is not in the fleet's state.
-struct InProgress {
-    entry: Arc<PluginEntry>,
+pub(super) struct InProgress {
+    pub(super) entry: Arc<PluginEntry>,
     begun: Instant,
-    cancel: CancellationToken,
-    loaded: Option<Loaded>,
-    endpoint: Option<Arc<Endpoint>>,
+    pub(super) cancel: CancellationToken,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
-struct Serving {
-    endpoint: Arc<Endpoint>,
+pub(super) struct Serving {
+    pub(super) entry: Arc<PluginEntry>,
+    pub(super) artifact: MaterialisedArtifact,
+    pub(super) endpoint: Arc<Endpoint>,
     probes: Vec<(String, Arc<dyn Probe>)>,
 }
 
 /// What has served, or could be called at least.
-enum Farewell {
+pub(super) enum Farewell {
     /// There is, or was before, another version of the plugin.
     Version(PluginId, Arc<Endpoint>),
     /// It is the plugin as such.
@@ -86,6 +90,8 @@ pub(super) enum Event {
     Announced(Result<(), PluginFailure>),
     Cancelled,
     TakenDown,
+    /// What the attempt on this version did to the schema has been undone.
+    Ended(Ending, String),
 }
 
 impl Reconciler {
@@ -99,6 +105,7 @@ impl Reconciler {
             serving: BTreeMap::new(),
             running_stages: JoinSet::new(),
             draining: TaskTracker::new(),
+            is_ending: false,
             swept: None,
             routes_changed: false,
             farewells: Vec::new(),
@@ -170,8 +177,8 @@ impl Reconciler {
                 );
             }
             Action::Activate(ids) => ids.into_iter().for_each(|id| self.activate(id)),
-            Action::Cancel(id) => self.cancel(id),
-            Action::Reject(rejection) => self.reject(&rejection, now),
+            Action::Cancel(id) => self.cancel(&id),
+            Action::Reject(rejection) => self.reject(&rejection),
             Action::TakeDown(id) => self.take_down(id, now),
         }
     }
@@ -199,6 +206,7 @@ impl Reconciler {
                 self.fleet.retry(now, |entry, reason| entry.digest == *digest && reason == PluginReason::ArtifactMissing);
             }
             Some(Command::ShutDown) | None => {
+                self.is_ending = true;
                 self.fleet.dissolve();
                 self.routes_changed = true;
                 return true;
@@ -266,7 +274,7 @@ impl Reconciler {
     }
 
     fn activate(&mut self, plugin_id: PluginId) {
-        let Some(InProgress { entry, begun, endpoint: Some(endpoint), .. }) = self.attempts.remove(&plugin_id) else {
+        let Some(InProgress { entry, begun, loaded: Some(loaded), endpoint: Some(endpoint), .. }) = self.attempts.remove(&plugin_id) else {
             return self.fleet.abandon(&plugin_id);
         };
         self.fleet.activate(&plugin_id);
@@ -279,33 +287,18 @@ impl Reconciler {
         for (name, probe) in &probes {
             self.publisher.readiness().register(name, probe.clone());
         }
-        self.serving.insert(plugin_id.clone(), Serving { endpoint, probes });
+        self.settle_schema(entry.clone(), loaded.artifact.clone());
+        self.serving.insert(plugin_id.clone(), Serving { entry: entry.clone(), artifact: loaded.artifact, endpoint, probes });
         self.routes_changed = true;
         self.stages.metrics.activation(&plugin_id, true);
         info!(plugin = %plugin_id, version = %entry.version, digest = %entry.digest, took_ms = begun.elapsed().as_millis(), "plugin is active");
         self.farewells.extend(replaced.map(|replaced| Farewell::Version(plugin_id, replaced.endpoint)));
     }
 
-    /// Ends an attempt that is well, but that another plugin cannot work with.
-    fn reject(&mut self, Rejection { plugin, dependent }: &Rejection, now: Instant) {
-        let failure = self.fleet.rejection(dependent);
-        self.fail(plugin, failure, now);
-    }
-
-    /// Ends an attempt: at once where nothing of it runs, else as soon as its stage has noticed.
-    fn cancel(&mut self, plugin_id: PluginId) {
-        match self.fleet.stage(&plugin_id) {
-            Some(Stage::Preparing | Stage::Initialising | Stage::Announcing) => {
-                self.fleet.cancel(&plugin_id);
-                if let Some(in_progress) = self.attempts.get(&plugin_id) {
-                    in_progress.cancel.cancel();
-                }
-            }
-            stage => {
-                self.discard(&plugin_id, stage >= Some(Stage::Initialised));
-                self.fleet.abandon(&plugin_id);
-            }
-        }
+    /// In the background: until then the schema is thought to be needed as it is.
+    fn settle_schema(&self, entry: Arc<PluginEntry>, artifact: MaterialisedArtifact) {
+        let stages = self.stages.clone();
+        self.draining.spawn(async move { stages.settle_schema(&entry, &artifact).await });
     }
 
     fn take_down(&mut self, plugin_id: PluginId, now: Instant) {
@@ -320,31 +313,16 @@ impl Reconciler {
         self.farewells.push(Farewell::Plugin(plugin_id, serving.endpoint));
     }
 
-    /// Forgets an attempt. What has been initialised is told.
-    fn discard(&mut self, plugin_id: &PluginId, was_initialised: bool) {
-        let Some(in_progress) = self.attempts.remove(plugin_id) else { return };
-        match (in_progress.endpoint, in_progress.loaded) {
-            // Others may have called it already.
-            (Some(endpoint), _) => {
-                self.farewells.push(Farewell::Version(plugin_id.clone(), endpoint));
-            }
-            (None, Some(loaded)) if was_initialised => {
-                let (stages, plugin_id) = (self.stages.clone(), plugin_id.clone());
-                self.draining.spawn(async move { stages.shut_down(&plugin_id, loaded.plugin.as_ref()).await });
-            }
-            _ => {}
-        }
-    }
-
     fn take(&mut self, plugin_id: &PluginId, event: Event) {
         let now = Instant::now();
-        if matches!(event, Event::TakenDown) {
-            return self.fleet.left(plugin_id);
+        match event {
+            Event::TakenDown => return self.fleet.left(plugin_id),
+            Event::Ended(ending, version) => return self.conclude(plugin_id, ending, &version),
+            _ => {}
         }
         if self.fleet.is_cancelled(plugin_id) || matches!(event, Event::Cancelled) {
-            self.discard(plugin_id, matches!(event, Event::Initialised(Ok(())) | Event::Announced(_)) || self.has_endpoint(plugin_id));
-            self.fleet.abandon(plugin_id);
-            return;
+            let was_initialised = matches!(event, Event::Initialised(Ok(())) | Event::Announced(_)) || self.has_endpoint(plugin_id);
+            return self.end(plugin_id, Ending::Abandoned, was_initialised);
         }
         let Some(in_progress) = self.attempts.get_mut(plugin_id) else { return };
         match event {
@@ -358,20 +336,10 @@ impl Reconciler {
             }
             Event::Announced(Ok(())) => self.fleet.reach(plugin_id, Stage::Announced, now),
             Event::Prepared(Err(failure)) | Event::Initialised(Err(failure)) | Event::Announced(Err(failure)) => {
-                self.fail(plugin_id, failure, now);
+                let was_initialised = self.has_endpoint(plugin_id);
+                self.end(plugin_id, Ending::Failed(failure), was_initialised);
             }
-            Event::Cancelled | Event::TakenDown => {}
-        }
-    }
-
-    fn fail(&mut self, plugin_id: &PluginId, failure: PluginFailure, now: Instant) {
-        let was_initialised = self.has_endpoint(plugin_id);
-        let version = self.attempts.get(plugin_id).map(|in_progress| in_progress.entry.version.clone()).unwrap_or_default();
-        self.discard(plugin_id, was_initialised);
-        self.stages.metrics.activation(plugin_id, false);
-        let (reason, transient, message) = (failure.reason, failure.transient, failure.message.clone());
-        if self.fleet.fail(plugin_id, failure, now, rand::random()) {
-            warn!(plugin = %plugin_id, version, ?reason, transient, message, "plugin did not come up");
+            Event::Cancelled | Event::TakenDown | Event::Ended(..) => {}
         }
     }
 
@@ -402,6 +370,7 @@ impl Reconciler {
                 Farewell::Plugin(plugin_id, endpoint) => {
                     self.running_stages.spawn(async move {
                         stages.take_down(&plugin_id, &endpoint).await;
+                        stages.leave_schema(&plugin_id).await;
                         stages.sessions.close_idle_of(&plugin_id);
                         (plugin_id, Event::TakenDown)
                     });

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use crate::artifacts::Materialiser;
 use crate::database::key_value::PluginKeyValue;
 use crate::database::provision::{self, Provisioner};
+use crate::database::schema_users::{SchemaUsers, newest};
 use crate::database::sessions::PluginSessions;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
@@ -42,6 +43,7 @@ pub(crate) struct Stages {
     pub(crate) database: Database,
     pub(crate) sessions: PluginSessions,
     pub(crate) provisioner: Provisioner,
+    pub(crate) schema_users: SchemaUsers,
     pub(crate) table: Arc<DispatchTable>,
     pub(crate) metrics: Metrics,
     /// Told when calls to a plugin begin, or cease, to be refused because it traps.
@@ -54,7 +56,7 @@ pub(crate) struct Loaded {
     pub(crate) plugin: Arc<dyn Plugin>,
     /// To be bound before it is initialised.
     pub(crate) peers: Arc<Peers>,
-    artifact: MaterialisedArtifact,
+    pub(crate) artifact: MaterialisedArtifact,
 }
 
 impl Stages {
@@ -72,6 +74,9 @@ impl Stages {
         let migrations = self.materialiser.migrations(&loaded.artifact).await?;
         if entry.grants.database {
             let provisioned = self.provisioner.provision(&entry.plugin_id, call_deadline(entry)).await.map_err(provision::failure)?;
+            if !migrations.is_empty() {
+                self.schema_users.need(&entry.plugin_id, newest(&migrations)).await.map_err(provision::failure)?;
+            }
             migrations::migrate(&self.sessions, &provisioned, &entry.plugin_id, &migrations).await?;
         } else if !migrations.is_empty() {
             return Err(PluginFailure::terminal(
@@ -86,6 +91,42 @@ impl Stages {
     pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded, replaces: bool) -> Result<(), PluginFailure> {
         guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await?;
         if replaces { probe(entry, loaded.plugin.as_ref()).await } else { Ok(()) }
+    }
+
+    /// The plugin serves: what it needs of its schema is what this form needs.
+    pub(crate) async fn settle_schema(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) {
+        if !entry.grants.database {
+            return;
+        }
+        let settle = async {
+            let newest = newest(&self.materialiser.migrations(artifact).await?);
+            self.schema_users.settle(&entry.plugin_id, newest).await.map_err(provision::failure)
+        };
+        if let Err(failure) = settle.await {
+            debug!(plugin = %entry.plugin_id, %failure, "what the plugin needs of its schema could not be noted");
+        }
+    }
+
+    /// A newer form has not come to serve, and this one goes on: what the newer one did to the schema is undone, unless
+    /// another pod needs it. Never fails and always ends.
+    pub(crate) async fn take_schema_back(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) {
+        let plugin_id = &entry.plugin_id;
+        let take_back = async {
+            let migrations = self.materialiser.migrations(artifact).await?;
+            self.schema_users.settle(plugin_id, newest(&migrations)).await.map_err(provision::failure)?;
+            let provisioned = self.provisioner.provisioned(plugin_id, call_deadline(entry));
+            migrations::take_back(&self.sessions, &provisioned, plugin_id, &migrations, &self.schema_users).await
+        };
+        if let Err(failure) = take_back.await {
+            warn!(plugin = %plugin_id, %failure, "the schema stays as a version of the plugin left it that did not come up");
+        }
+    }
+
+    /// The plugin is gone from this pod.
+    pub(crate) async fn leave_schema(&self, plugin_id: &PluginId) {
+        if let Err(error) = self.schema_users.leave(plugin_id).await {
+            debug!(plugin = %plugin_id, %error, "that the plugin needs nothing of its schema any more could not be noted");
+        }
     }
 
     /// What other plugins, and later everybody, can call.

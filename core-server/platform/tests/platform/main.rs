@@ -27,3 +27,4 @@ mod outages;
 mod plugin_calls;
 mod quarantine;
 mod sql;
+mod taken_back;
