@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help run stop kubeconfig test test-fast e2e bench lint generate setup plugins images binaries clean
+.PHONY: help run stop kubeconfig test test-fast e2e soak bench lint generate setup plugins images binaries clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-fast: ## All but the tests that need a kubelet
 
 e2e: ## End-to-end tests alone, on a real node (or on your cluster, by KUBECONFIG)
 	@tests/steps setup binaries plugins images cluster e2e
+
+soak: ## 200 changes of a plugin under load, with pods and operators killed meanwhile
+	@tests/steps setup binaries plugins images cluster soak
 
 bench: ## The figures of docs/benchmarks.md, each beside its baseline
 	@tests/steps setup binaries plugins images cluster bench

@@ -7,7 +7,9 @@
 #![allow(clippy::print_stdout, clippy::indexing_slicing)]
 
 mod load;
+mod many_plugins;
 mod memory;
+mod neighbour;
 mod plugin_apply;
 mod pod_start;
 mod table;
@@ -37,7 +39,7 @@ async fn main() -> Result<()> {
     table.memory("RSS of the core, two plugins", memory::of_core(&ns).await?, "the same without plugins", bare_memory, "≤ 120 MiB");
     table.memory("RSS of the operator", memory::of_operator(&ns).await?, "before the first instance", idle_operator, "≤ 40 MiB");
 
-    let restart = plugin_apply::measure_restart(&ns).await?;
+    let restart = plugin_apply::measure_restart(&ns, 1).await?;
     let apply = plugin_apply::measure(&ns, 10).await?;
     table.time("`kubectl apply` of a plugin → Ready", apply, "restart of the same Deployment", restart, "≤ 2 s");
 
@@ -50,6 +52,24 @@ async fn main() -> Result<()> {
     table.load("native axum handler", &native, None, "—");
     table.load("plugin route, Rust", &rust, Some(&native), "within 2×");
     table.load("plugin route, TypeScript", &typescript, Some(&native), "within 3×");
+
+    for suffering in neighbour::measure(&ns, "hello").await? {
+        table.suffering(&suffering);
+    }
+
+    ns.apply_instance(json!({"replicas": 3})).await?;
+    ns.await_core_pods_ready(3).await?;
+    let restart = plugin_apply::measure_restart(&ns, 3).await?;
+    let change = plugin_apply::measure_change(&ns, 20).await?;
+    table.time("`kubectl apply` of a change → Ready on 3 pods", change, "restart of the same Deployment", restart, "p95 ≤ 1 s");
+
+    ns.apply_instance(json!({"replicas": 1})).await?;
+    ns.await_core_pods_ready(1).await?;
+    let few_start = pod_start::measure(&ns).await?;
+    let few_memory = memory::of_core(&ns).await?;
+    let many = many_plugins::measure(&ns, few_memory).await?;
+    table.time("container start → ready, 100 plugins more", many.start, "without them", few_start, "≤ 1 s");
+    table.memory("memory of an idle plugin", many.each, "the whole core without them", few_memory, "—");
 
     println!("{table}");
     ns.remove().await

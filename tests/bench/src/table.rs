@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::load::Load;
+use crate::neighbour::Suffering;
 
 /// Rows in the order they were measured.
 #[derive(Default)]
@@ -21,6 +22,12 @@ impl Table {
     pub(crate) fn memory(&mut self, what: &str, bytes: u64, baseline: &str, base: u64, aim: &str) {
         let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
         self.rows.push([what.into(), mebibytes(bytes), format!("{} ({baseline})", mebibytes(base)), aim.into()]);
+    }
+
+    /// p99 of a plugin under attack, beside its quiet one.
+    pub(crate) fn suffering(&mut self, Suffering { attack, quiet, attacked }: &Suffering) {
+        let figure = format!("p99 {attacked:.2} ms, {:.2}×", attacked / quiet);
+        self.rows.push([format!("a neighbour of the attack `{attack}`"), figure, format!("p99 {quiet:.2} ms (quiet)"), "within 2×".into()]);
     }
 
     /// Requests a second and latency, and how many times slower than the baseline.
@@ -57,6 +64,13 @@ impl fmt::Display for Times {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
         let median = milliseconds(self.0.get(self.0.len() / 2));
-        write!(formatter, "{median} ms, slowest of {} {} ms", self.0.len(), milliseconds(self.0.last()))
+        let slowest = milliseconds(self.0.last());
+        match self.0.len() {
+            count @ ..20 => write!(formatter, "{median} ms, slowest of {count} {slowest} ms"),
+            count => {
+                let p95 = milliseconds(self.0.get(count * 95 / 100));
+                write!(formatter, "{median} ms, p95 {p95} ms, slowest of {count} {slowest} ms")
+            }
+        }
     }
 }

@@ -9,7 +9,9 @@
 pub mod cluster;
 pub mod database;
 pub mod eventually;
+pub mod footprint;
 pub mod instance;
+pub mod load;
 pub mod namespace;
 pub mod operator;
 pub mod packages;

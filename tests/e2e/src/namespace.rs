@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::cluster::{Answer, Cluster};
 use crate::eventually::eventually;
 
-/// A fresh namespace. It stays after a failure, to be looked at; the next run removes it.
+/// A fresh namespace, however often it is cloned. It stays after a failure, to be looked at; the next run removes it.
+#[derive(Clone)]
 pub struct Namespace {
     /// The cluster it is in.
     pub cluster: Cluster,

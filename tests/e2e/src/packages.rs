@@ -34,11 +34,21 @@ pub fn package(name: &str) -> Result<Vec<u8>> {
     anyhow::bail!("there is no package '{name}' in plugins/dist or tests/plugins/dist: run `make plugins`")
 }
 
+/// A package with further files.
+pub fn with_files(tarball: &[u8], more: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Vec<u8>> {
+    let mut files = files(tarball)?;
+    files.extend(more);
+    Ok(pack::pack(&files)?)
+}
+
+fn files(tarball: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let entries = Archive::open(tarball)?.extract(|_| true)?;
+    Ok(entries.into_iter().filter_map(|(name, bytes)| Some((name.strip_prefix("package/")?.to_owned(), bytes))).collect())
+}
+
 /// A package with another `package.json`.
 pub fn with_metadata(tarball: &[u8], change: impl FnOnce(&mut Value)) -> Result<Vec<u8>> {
-    let entries = Archive::open(tarball)?.extract(|_| true)?;
-    let mut files: BTreeMap<String, Vec<u8>> =
-        entries.into_iter().filter_map(|(name, bytes)| Some((name.strip_prefix("package/")?.to_owned(), bytes))).collect();
+    let mut files = files(tarball)?;
     let document = files.get_mut("package.json").context("the package has no package.json")?;
     let mut metadata: Value = serde_json::from_slice(document)?;
     change(&mut metadata);

@@ -47,6 +47,16 @@ impl Victim {
         Ok(())
     }
 
+    /// The same for one that may have been killed lately: the kubelet waits ever longer before it starts a container again, so
+    /// then the pod is deleted without grace, and another one takes its place.
+    pub async fn kill_again(&self) -> Result<()> {
+        if self.restarts == 0 {
+            return self.kill().await;
+        }
+        let delete = ["--namespace", &self.namespace, "delete", "pod", &self.pod, "--grace-period=0", "--force"];
+        self.cluster.kubectl(&delete).await.map(drop)
+    }
+
     /// Whether the container was started again in the same pod, once, after it had ended by SIGKILL. A pod that was
     /// deleted instead is gone.
     pub async fn ensure_restarted(&self) -> Result<()> {

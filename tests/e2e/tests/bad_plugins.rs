@@ -277,3 +277,34 @@ async fn a_bad_change_of_a_good_plugin() -> Result<()> {
     ensure!(answer.body.contains("third"), "{answer:?}");
     ns.remove().await
 }
+
+/// One that is up and traps when it is called is left alone, until it answers again.
+#[tokio::test]
+async fn a_plugin_that_traps_again_and_again() -> Result<()> {
+    let _operator = shared_operator().await;
+    let ns = with_neighbour("quarantine").await?;
+    ns.install_plugin("bad", &good()?, json!({})).await?;
+    ns.await_plugin_ready("bad").await?;
+    let fault = Fault {
+        reason: "Quarantined",
+        says: &["trapped again and again", "trapped in handle"],
+        remedy: "report it to its author",
+        ..Fault::default()
+    };
+    let story = async {
+        for _ in 0..3 {
+            let trapped = ns.http_get(INSTANCE, "/api/bad/behave/trap").await?;
+            ensure!(trapped.status == 502, "{trapped:?}");
+        }
+        says_what_is_wrong_and_what_to_do(&ns, &fault).await?;
+        eventually("it is called again", PATIENCE, || async {
+            let answer = ns.http_get(INSTANCE, fault.route).await?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+        heals(&ns, &fault).await
+    };
+    throughout("the pods are Ready and the neighbour answers", || nobody_else_suffers(&ns), story).await?;
+    ns.remove().await
+}

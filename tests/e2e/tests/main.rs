@@ -1,6 +1,7 @@
 //! What the project promises, on a real cluster: see the modules' names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attacks;
 mod bad_input;
 mod bad_plugins;
 mod crashes;
@@ -10,7 +11,9 @@ mod deletion;
 mod installation;
 mod key_rotation;
 mod rollback;
+mod soak;
 mod steady_state;
+mod strategy;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

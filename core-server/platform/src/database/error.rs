@@ -104,8 +104,8 @@ impl From<sqlx::Error> for DatabaseError {
 /// Whether the server says that it cannot serve at the moment.
 pub(crate) fn means_unavailable(code: &str) -> bool {
     // 08: connection exception. 53: out of resources, too many connections among them. 57P01 to
-    // 57P03: shutting down, crashed, starting up. 25006: a standby after a failover.
-    code.starts_with("08") || code.starts_with("53") || matches!(code, "57P01" | "57P02" | "57P03" | "25006")
+    // 57P03: shutting down, crashed, starting up. 58: its disk fails it. 25006: a standby after a failover.
+    code.starts_with("08") || code.starts_with("53") || code.starts_with("58") || matches!(code, "57P01" | "57P02" | "57P03" | "25006")
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn codes_that_pass_are_told_from_those_that_do_not() {
-        for code in ["08006", "53300", "57P03", "25006"] {
+        for code in ["08006", "53300", "57P03", "58P01", "25006"] {
             assert!(means_unavailable(code), "{code}");
         }
         for code in ["57014", "42501", "23505", "28P01", ""] {

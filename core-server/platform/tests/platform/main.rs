@@ -27,4 +27,5 @@ mod outages;
 mod plugin_calls;
 mod quarantine;
 mod sql;
+mod swap_faults;
 mod taken_back;

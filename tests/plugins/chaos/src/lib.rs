@@ -1,11 +1,15 @@
 //! A plugin that fails as it is told, so that tests see what the platform does about it. Its route
 //! `/hello` does next to nothing, for benchmarks.
 
+mod attacks;
+
 use std::time::Duration;
 
 use checkstack_plugin::clock::Stopwatch;
 use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Response, Router, kv, log};
 use serde::Deserialize;
+
+use self::attacks::Attack;
 
 /// `plugins/build` replaces it by `build-two` in the component of the next version.
 const BUILD: &str = "build-one";
@@ -72,6 +76,7 @@ impl Plugin for Chaos {
             .post("/ticket", |_: &Self, _: &Request| kv::set(TICKET, "").map(|()| "one ticket").map_err(Error::from))
             .get("/status/{code}", Self::status)
             .get("/behave/{behaviour}", Self::behave)
+            .get("/attack/{attack}", Self::attack)
     }
 }
 
@@ -98,6 +103,11 @@ impl Chaos {
     fn status(&self, request: &Request) -> Result<Response, Error> {
         let code = request.param("code").parse().map_err(|_| Error::bad_request("the status is a number"))?;
         Ok(Response::new(code))
+    }
+
+    fn attack(&self, request: &Request) -> Result<Response, Error> {
+        let name = serde_json::Value::from(request.param("attack"));
+        Attack::deserialize(name).map_err(|error| Error::bad_request(error.to_string()))?.run()
     }
 
     fn behave(&self, request: &Request) -> Result<&'static str, Error> {
@@ -161,6 +171,7 @@ mod tests {
         assert!(matches!(Chaos::init(config), Err(InitError::Failed(message)) if message == "failed as configured"));
         assert_eq!(answer(Request::new("GET", "/status/418")).status, 418);
         assert_eq!(answer(Request::new("GET", "/behave/oddly")).status, 400);
+        assert_eq!(answer(Request::new("GET", "/attack/gently")).status, 400);
     }
 
     #[test]
