@@ -72,11 +72,11 @@ pub enum TokenError {
     /// The signature is not of that key and these claims.
     #[error("the token's signature is wrong")]
     BadSignature,
-    /// Its time is over.
-    #[error("the token expired {0} s ago; if calls keep failing so, clocks of the nodes differ")]
+    /// Its time has been over for so many seconds. Not in the text: it stands in statuses, and would change all the time.
+    #[error("the token has expired; if calls keep failing so, clocks of the nodes differ")]
     Expired(u64),
-    /// Its time has not come.
-    #[error("the token is from {0} s in the future; clocks of the nodes differ")]
+    /// Its time comes in so many seconds.
+    #[error("the token is from the future; clocks of the nodes differ")]
     NotYetValid(u64),
     /// For another instance.
     #[error("the token is for instance '{found}', this is '{expected}'")]

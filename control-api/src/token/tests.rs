@@ -179,5 +179,5 @@ fn a_token_for_something_else_is_forbidden() {
 fn an_error_becomes_the_body_of_an_answer() {
     let error = ControlError::from(&TokenError::Expired(7));
     assert_eq!(error.error, "expired_token");
-    assert_eq!(error.message, "the token expired 7 s ago; if calls keep failing so, clocks of the nodes differ");
+    assert_eq!(error.message, "the token has expired; if calls keep failing so, clocks of the nodes differ");
 }

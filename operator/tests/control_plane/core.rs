@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::Router;
@@ -55,6 +55,8 @@ pub struct PodState {
     pub restless: bool,
     /// It keeps plugins that it should let go of.
     pub clingy: bool,
+    /// By how much its clock is ahead.
+    pub ahead: Duration,
     /// Message of the database's probe while it fails.
     pub database: Option<String>,
     /// It refuses sets and artifacts.
@@ -93,6 +95,7 @@ impl CorePod {
             active: BTreeMap::new(),
             restless: false,
             clingy: false,
+            ahead: Duration::ZERO,
             database: None,
             refusing: false,
             artifacts_in_use: None,
@@ -263,7 +266,7 @@ fn check(state: &mut PodState, method: &Method, uri: &Uri, headers: &HeaderMap, 
     *state.calls.entry(format!("{method} {}", uri.path())).or_default() += 1;
     let request = ExpectedRequest { instance: &state.instance, method: method.as_str(), path: uri.path() };
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let verified = token::verify(authorization, &state.keys, request, SystemTime::now())
+    let verified = token::verify(authorization, &state.keys, request, SystemTime::now() + state.ahead)
         .and_then(|request| request.check_body((!body.is_empty()).then(|| Digest::of(body))));
     verified.map_err(|error| {
         state.unauthenticated += 1;

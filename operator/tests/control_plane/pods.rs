@@ -1,6 +1,6 @@
 //! What pods say, and what status makes of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checkstack_control_api::report::PluginReason;
 use checkstack_crds::{Checkstack, CheckstackPlugin};
@@ -187,4 +187,31 @@ async fn a_pod_that_takes_no_set_is_named() {
     assert!(message.contains("this pod takes no set (pod main-a)"), "{message}");
     pod.with(|pod| pod.refusing = false);
     sandbox.instance_condition("main", "Ready", "True", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_clock_is_wrong_is_named_and_heals() {
+    let sandbox = Sandbox::new("clock").await;
+    let source = Source::start().await;
+    let _operator = Operator::start(&sandbox).await;
+    sandbox.instance("main", json!({ "replicas": 2 })).await;
+    sandbox.roll_out("main").await;
+    let store = ArtifactStore::default();
+    let right = CorePod::start(&sandbox, "main", "main-a", &store).await;
+    let wrong = CorePod::start(&sandbox, "main", "main-b", &store).await;
+    wrong.with(|pod| pod.ahead = Duration::from_secs(3600));
+    let url = source.put("p.tgz", package("uptime", "1.0.0"));
+    sandbox.plugin("uptime", json!({ "source": { "tarball": { "url": url } } })).await;
+    let plugin = sandbox.plugin_condition("uptime", "Loaded", "Unknown", "PodUnreachable").await;
+    let conditions = plugin.status.unwrap().conditions;
+    let said = &conditions.iter().find(|condition| condition.type_ == "Loaded").unwrap().message;
+    assert!(said.contains("clocks of the nodes differ") && said.contains("main-b") && !said.contains("main-a"), "{said}");
+    assert_eq!(right.with(|pod| pod.running("uptime")).as_deref(), Some("1.0.0"));
+    let version = async || sandbox.get::<CheckstackPlugin>("uptime").await.metadata.resource_version;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = version().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(version().await, before, "the same is not written again");
+    wrong.with(|pod| pod.ahead = Duration::ZERO);
+    sandbox.plugin_ready("uptime").await;
 }

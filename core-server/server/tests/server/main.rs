@@ -36,7 +36,9 @@ fn set(revision: u64, packages: &[&Package]) -> PluginSet {
 #[tokio::test]
 async fn a_pod_starts_from_the_store_serves_sandboxed_plugins_and_ends_in_order() {
     let pod = Pod::new().await;
-    let (good, bad) = (plugin("good", &guest::plain()), plugin("bad", &guest::Guest::default().init("unreachable").component()));
+    let noise = [("0001_noise", "DO $$ BEGIN RAISE WARNING 'noise of a plugin'; END $$")];
+    let good = package_of("good", &[], &noise, &guest::plain());
+    let bad = plugin("bad", &guest::Guest::default().init("unreachable").component());
     let missing = package("missing", &[]);
     let mut first = pod.serve();
     pod.until_ready().await;
@@ -81,6 +83,7 @@ async fn a_pod_starts_from_the_store_serves_sandboxed_plugins_and_ends_in_order(
     }
     assert!(log.contains("ending: unready from now on") && log.contains(r#""message":"ended""#), "{log}");
     assert!(!log.contains("secret"), "no password is logged");
+    assert!(!log.contains("noise of a plugin") && !log.contains("already exists"), "what the database remarks is not: {log}");
 }
 
 #[tokio::test]
