@@ -153,7 +153,7 @@ impl Platform {
     ///
     /// `loader` makes the sandbox; it gets the key and the cache of compiled code that all replicas share.
     pub async fn start(&self, loader: impl MakeLoader) -> Result<(), StartError> {
-        let started = self.start_core(loader).await;
+        let started = Box::pin(self.start_core(loader)).await;
         if let Err(error) = &started {
             self.shared.gate.enter(Phase::Failed(error.summary()));
         }
@@ -166,6 +166,7 @@ impl Platform {
         let database = Database::open(&settings.database, &settings.instance).await?;
         let loader = make(loader, &keys, &database)?;
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
+        SchemaUsers::new(database.clone(), settings.pod.clone()).begin().await?;
         let core = self.core(keys, database.clone(), loader);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);

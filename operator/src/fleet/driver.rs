@@ -69,7 +69,7 @@ impl Driver {
             let offer = self.offer.borrow_and_update().clone();
             let pods = self.ask_all(&offer).await;
             self.publish(pods);
-            self.collect(&offer).await;
+            self.collect(&offer);
             let pause = self.pause();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -116,16 +116,15 @@ impl Driver {
         }
     }
 
-    async fn collect(&mut self, offer: &Offer) {
+    fn collect(&mut self, offer: &Arc<Offer>) {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !self.collection.is_due(offer, &view, Instant::now()) {
             return;
         }
-        let ready = self.fleets.live_pods(&self.instance).into_iter().filter(|pod| pod.ready);
-        let Some(address) = ready.filter_map(|pod| pod.address).next() else { return };
-        let instance = self.instance.to_string();
-        let pod = CalledPod { address, instance: &instance, keys: &offer.keys };
-        self.collection.collect(&self.fleets.client, pod, offer).await;
+        let mut ready = self.fleets.live_pods(&self.instance).into_iter().filter(|pod| pod.ready);
+        if let Some(address) = ready.find_map(|pod| pod.address) {
+            self.collection.begin(self.fleets.client.clone(), address, self.instance.to_string(), offer.clone());
+        }
     }
 
     fn pause(&self) -> Duration {

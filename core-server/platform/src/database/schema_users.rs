@@ -63,6 +63,19 @@ impl SchemaUsers {
         self.write(plugin_id, 0, "DELETE FROM checkstack.plugin_schema_users WHERE plugin_id = $1 AND pod = $2 AND migration >= $3").await
     }
 
+    /// A process of this pod has just started: what one before it needed is over.
+    pub(crate) async fn begin(&self) -> Result<(), DatabaseError> {
+        let pod = self.pod.clone();
+        self.database
+            .run(DEADLINE, move |connection| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM checkstack.plugin_schema_users WHERE pod = $1").bind(pod).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// The newest migration that another pod needs.
     pub(crate) async fn needed_by_others(&self, plugin_id: &PluginId) -> Result<i32, DatabaseError> {
         let (plugin_id, pod) = (plugin_id.to_string(), self.pod.clone());

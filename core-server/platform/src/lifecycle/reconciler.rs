@@ -287,18 +287,11 @@ impl Reconciler {
         for (name, probe) in &probes {
             self.publisher.readiness().register(name, probe.clone());
         }
-        self.settle_schema(entry.clone(), loaded.artifact.clone());
         self.serving.insert(plugin_id.clone(), Serving { entry: entry.clone(), artifact: loaded.artifact, endpoint, probes });
         self.routes_changed = true;
         self.stages.metrics.activation(&plugin_id, true);
         info!(plugin = %plugin_id, version = %entry.version, digest = %entry.digest, took_ms = begun.elapsed().as_millis(), "plugin is active");
         self.farewells.extend(replaced.map(|replaced| Farewell::Version(plugin_id, replaced.endpoint)));
-    }
-
-    /// In the background: until then the schema is thought to be needed as it is.
-    fn settle_schema(&self, entry: Arc<PluginEntry>, artifact: MaterialisedArtifact) {
-        let stages = self.stages.clone();
-        self.draining.spawn(async move { stages.settle_schema(&entry, &artifact).await });
     }
 
     fn take_down(&mut self, plugin_id: PluginId, now: Instant) {

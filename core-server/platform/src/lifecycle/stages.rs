@@ -90,11 +90,16 @@ impl Stages {
     /// Tells it that all plugins are ready. What is to take the place of another version has to show that it can.
     pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded, replaces: bool) -> Result<(), PluginFailure> {
         guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await?;
-        if replaces { probe(entry, loaded.plugin.as_ref()).await } else { Ok(()) }
+        if replaces {
+            probe(entry, loaded.plugin.as_ref()).await?;
+            self.settle_schema(entry, &loaded.artifact).await;
+        }
+        Ok(())
     }
 
-    /// The plugin serves: what it needs of its schema is what this form needs.
-    pub(crate) async fn settle_schema(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) {
+    /// This form is about to serve in the place of another: it needs of the schema what it needs, and no more. Before the next
+    /// attempt can begin, which may need more.
+    async fn settle_schema(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) {
         if !entry.grants.database {
             return;
         }

@@ -141,5 +141,11 @@ async fn pods_say_what_they_need() {
     users_are(&instance, "other 1, pod 1").await;
     other.run(4, &[]).await;
     users_are(&instance, "pod 1").await;
+    // A process that was killed in the middle of an attempt, and the one that the kubelet starts in its place.
     drop(one);
+    execute(&mut instance.database.admin().await, "UPDATE checkstack.plugin_schema_users SET migration = 9").await;
+    instance.mount(&set(1, &[&old()]));
+    let again = instance.pod("pod").await;
+    assert!(again.report().await.is_active("uptime"));
+    users_are(&instance, "pod 1").await;
 }
