@@ -161,7 +161,7 @@ impl Endpoint {
             }
         };
         let end = Instant::now();
-        admission.end(ended(&result), end, rand::random());
+        admission.end(ended(&result), end, rand::random);
         self.metrics.end(CallOutcome::from(&result), end - begin);
         result
     }

@@ -166,12 +166,13 @@ impl Platform {
         let database = Database::open(&settings.database, &settings.instance).await?;
         let loader = make(loader, &keys, &database)?;
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
-        SchemaUsers::new(database.clone(), settings.pod.clone()).begin().await?;
-        let core = self.core(keys, database.clone(), loader);
+        let schema_users = SchemaUsers::new(database.clone(), settings.pod.clone());
+        schema_users.begin().await?;
+        let core = self.core(keys, database.clone(), schema_users.clone(), loader);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
-        self.spawn_schema_users(&database);
+        self.spawn_refresh(schema_users);
         self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
         if !core.lifecycle.known(ROUTES).await {
@@ -186,7 +187,7 @@ impl Platform {
         Ok(())
     }
 
-    fn core(&self, keys: Keys, database: Database, loader: Arc<dyn PluginLoader>) -> Core {
+    fn core(&self, keys: Keys, database: Database, schema_users: SchemaUsers, loader: Arc<dyn PluginLoader>) -> Core {
         let settings = &self.settings;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
@@ -197,7 +198,7 @@ impl Platform {
             database: database.clone(),
             sessions: sessions.clone(),
             provisioner: provisioner.clone(),
-            schema_users: SchemaUsers::new(database.clone(), settings.pod.clone()),
+            schema_users,
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
             quarantines_changed: Arc::default(),
@@ -254,8 +255,7 @@ impl Platform {
         });
     }
 
-    fn spawn_schema_users(&self, database: &Database) {
-        let users = SchemaUsers::new(database.clone(), self.settings.pod.clone());
+    fn spawn_refresh(&self, users: SchemaUsers) {
         self.repeat(schema_users::REFRESH, move || {
             let users = users.clone();
             async move {

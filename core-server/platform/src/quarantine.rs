@@ -109,14 +109,14 @@ impl Quarantine {
         }
     }
 
-    fn trapped(&self, was_trial: bool, how: &str, now: Instant, jitter: f64) {
+    fn trapped(&self, was_trial: bool, how: &str, now: Instant, jitter: impl FnOnce() -> f64) {
         let answers = self.answers.load(Ordering::Relaxed);
         let mut state = self.state();
         if let Some(closed) = &mut state.closed {
             // Calls that were under way when it closed say nothing new.
             if was_trial {
                 closed.pauses = closed.pauses.saturating_add(1);
-                closed.until = now + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, closed.pauses, jitter);
+                closed.until = now + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, closed.pauses, jitter());
                 closed.on_trial = false;
             }
             return;
@@ -127,7 +127,7 @@ impl Quarantine {
         }
         let Some((first, answers_then)) = state.traps.front().copied().filter(|_| state.traps.len() == TRAPS) else { return };
         if now.saturating_duration_since(first) <= WITHIN && answers.saturating_sub(answers_then) <= TRAPS as u64 {
-            let until = now + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, 1, jitter);
+            let until = now + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, 1, jitter());
             state.closed = Some(Closed { why: how.to_owned(), pauses: 1, until, on_trial: false });
             self.closed.store(true, Ordering::Relaxed);
             self.changed.notify_one();
@@ -146,8 +146,8 @@ impl Quarantine {
 }
 
 impl Admission<'_> {
-    /// The call has ended. `jitter` is between 0 and 1.
-    pub(crate) fn end(mut self, how: Ended<'_>, now: Instant, jitter: f64) {
+    /// The call has ended. `jitter` gives a number between 0 and 1, and is asked only when a pause begins.
+    pub(crate) fn end(mut self, how: Ended<'_>, now: Instant, jitter: impl FnOnce() -> f64) {
         match how {
             Ended::Answered => self.quarantine.answered(self.is_trial),
             Ended::Trapped(how) => self.quarantine.trapped(self.is_trial, how, now, jitter),
@@ -188,7 +188,7 @@ mod tests {
 
     impl Fixture {
         fn call(&self, how: Ended<'_>) -> Result<(), Refused> {
-            self.quarantine.admit(self.now).map(|admission| admission.end(how, self.now, 1.0))
+            self.quarantine.admit(self.now).map(|admission| admission.end(how, self.now, || 1.0))
         }
 
         fn trap(&self, times: usize) {
@@ -247,7 +247,7 @@ mod tests {
             plugin.pass(Duration::from_millis(1));
             let trial = plugin.quarantine.admit(plugin.now).unwrap();
             assert!(plugin.call(Ended::Answered).is_err(), "a second one at the same time");
-            trial.end(Ended::Trapped("again"), plugin.now, 1.0);
+            trial.end(Ended::Trapped("again"), plugin.now, || 1.0);
         }
         assert_eq!(plugin.quarantine.why().as_deref(), Some("unreachable"), "the message stays");
     }
@@ -268,7 +268,7 @@ mod tests {
         let mut plugin = fixture();
         let begun: Vec<_> = (0..10).map(|_| plugin.quarantine.admit(plugin.now).unwrap()).collect();
         for call in begun {
-            call.end(Ended::Trapped("unreachable"), plugin.now, 1.0);
+            call.end(Ended::Trapped("unreachable"), plugin.now, || 1.0);
         }
         plugin.pass(FIRST_PAUSE);
         plugin.call(Ended::Answered).unwrap();

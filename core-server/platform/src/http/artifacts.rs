@@ -1,17 +1,21 @@
-//! `/.checkstack/artifacts/<digest>`: the operator asks for artifacts and uploads them.
+//! `/.checkstack/artifacts/<digest>`: the operator asks for artifacts and uploads them; `/.checkstack/artifacts`: it says
+//! which are of use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use checkstack_control_api::TokenError;
+use checkstack_control_api::report::{ArtifactsCollected, ArtifactsInUse};
 use checkstack_plugin_package::Digest;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tracing::info;
 
 use super::authentication::{Signed, core};
+use super::control::{MAX_DELIVERY_BYTES, signed_body};
 use super::failure::ControlFailure;
 use super::{Shared, body, json_response};
 use crate::artifacts::{MAX_ARTIFACT_BYTES, StoreError, Stored};
@@ -49,6 +53,25 @@ pub(super) async fn store(
         Stored::Existed => StatusCode::OK,
     };
     Ok(json_response(status, &json!({ "digest": digest })))
+}
+
+/// Of the store as a whole: deletes artifacts that have been of no use for some time.
+pub(super) async fn collect(
+    State(shared): State<Arc<Shared>>,
+    Signed(signed): Signed,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ControlFailure> {
+    let store = &core(&shared)?.store;
+    let document = signed_body(signed, &headers, body, MAX_DELIVERY_BYTES).await?;
+    let ArtifactsInUse { digests, grace_seconds } = serde_json::from_slice(&document).map_err(|error| {
+        ControlFailure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", format!("the list of artifacts cannot be read: {error}"))
+    })?;
+    let deleted = store.collect(&digests, Duration::from_secs(grace_seconds.into())).await?;
+    if deleted > 0 {
+        info!(deleted, "deleted artifacts that nothing needs any more");
+    }
+    Ok(json_response(StatusCode::OK, &ArtifactsCollected { deleted }))
 }
 
 /// The token is for a body with one digest, the path names one, and the bytes have one: they must

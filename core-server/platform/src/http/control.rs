@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use bytes::Bytes;
-use checkstack_control_api::report::{ArtifactsCollected, ArtifactsInUse, PluginSetDelivery, PodReport};
+use checkstack_control_api::report::{PluginSetDelivery, PodReport};
 use checkstack_control_api::{SecretValues, VerifiedRequest, paths, sealed};
 use checkstack_plugin_package::{Digest, PluginId, PluginSet};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -25,7 +25,7 @@ use super::{Shared, artifacts, json_response};
 use crate::lifecycle::Accepted;
 
 /// A set and the secret values for it.
-const MAX_DELIVERY_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_DELIVERY_BYTES: usize = 8 * 1024 * 1024;
 /// What a call without a body may have all the same, to be told that it may not.
 const MAX_NO_BODY_BYTES: usize = 64 * 1024;
 /// Waiting for locks included.
@@ -40,7 +40,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route(paths::METRICS, get(metrics))
         .route(paths::PLUGIN_SET, put(deliver))
         .route(paths::RECONCILE, post(reconcile))
-        .route(paths::ARTIFACTS, put(collect))
+        .route(paths::ARTIFACTS, put(artifacts::collect))
         .route(&artifact, put(artifacts::store).head(artifacts::exists))
         .route(&format!("{}/{{plugin_id}}", paths::PLUGIN_DATA), delete(purge))
         .fallback(|| async { ControlFailure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
@@ -150,25 +150,6 @@ async fn reconcile(
     Ok(json_response(StatusCode::ACCEPTED, &json!({})))
 }
 
-/// Deletes artifacts that have been of no use for some time.
-async fn collect(
-    State(shared): State<Arc<Shared>>,
-    Signed(signed): Signed,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ControlFailure> {
-    let core = core(&shared)?;
-    let document = signed_body(signed, &headers, body, MAX_DELIVERY_BYTES).await?;
-    let ArtifactsInUse { digests, grace_seconds } = serde_json::from_slice(&document).map_err(|error| {
-        ControlFailure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", format!("the list of artifacts cannot be read: {error}"))
-    })?;
-    let deleted = core.store.collect(&digests, Duration::from_secs(grace_seconds.into())).await?;
-    if deleted > 0 {
-        info!(deleted, "deleted artifacts that nothing needs any more");
-    }
-    Ok(json_response(StatusCode::OK, &ArtifactsCollected { deleted }))
-}
-
 async fn purge(
     State(shared): State<Arc<Shared>>,
     Path(plugin_id): Path<String>,
@@ -198,7 +179,7 @@ async fn purge(
 }
 
 /// The body, if it is the one that was signed.
-async fn signed_body(signed: VerifiedRequest, headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ControlFailure> {
+pub(super) async fn signed_body(signed: VerifiedRequest, headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ControlFailure> {
     let body = body::read(headers, body, limit, None).await.map_err(|error| match error {
         BodyError::TooLarge => {
             ControlFailure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("this call's body may have {limit} bytes"))

@@ -1,7 +1,7 @@
 //! What a version did to the plugin's schema is undone when it does not come to serve.
 
 use checkstack_control_api::report::{PluginReason, PluginState};
-use checkstack_platform::plugin::CallFailure;
+use checkstack_platform::plugin::{CallFailure, ProbeDescription};
 use http::StatusCode;
 
 use crate::instance::{Instance, Pod, Reported as _, set};
@@ -26,13 +26,18 @@ async fn column(instance: &Instance) -> String {
 }
 
 async fn column_is(instance: &Instance, expected: &str) {
+    becomes(expected, async || column(instance).await).await;
+}
+
+/// Soon, if not at once.
+async fn becomes(expected: &str, look: impl AsyncFn() -> String) {
     for _ in 0..200 {
-        if column(instance).await == expected {
+        if look().await == expected {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("the column is {}, not {expected}", column(instance).await);
+    assert_eq!(look().await, expected);
 }
 
 /// Who needs which migration.
@@ -42,13 +47,7 @@ async fn users(instance: &Instance) -> String {
 }
 
 async fn users_are(instance: &Instance, expected: &str) {
-    for _ in 0..200 {
-        if users(instance).await == expected {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the users are '{}', not '{expected}'", users(instance).await);
+    becomes(expected, async || users(instance).await).await;
 }
 
 /// A pod that runs the old version, and what the new one does.
@@ -80,6 +79,17 @@ async fn when_it_does_not_get_ready() {
     let instance = Instance::new().await;
     let pod = pod(&instance, Script { ready: Step::fails("no"), ..Script::default() }).await;
     assert_eq!(pod.run(2, &[&new()]).await.plugin("uptime").state, PluginState::Failed);
+    assert_eq!(column(&instance).await, "id");
+    serves_the_old_one(&pod).await;
+}
+
+#[tokio::test]
+async fn when_its_critical_probe_is_not_ok() {
+    let instance = Instance::new().await;
+    let probes = vec![ProbeDescription { name: "queue".into(), critical: true }];
+    instance.scripts.set_probe("queue", false);
+    let pod = pod(&instance, Script { probes, ..Script::default() }).await;
+    assert_eq!(pod.run(2, &[&new()]).await.plugin("uptime").reason, PluginReason::ProbeFailed);
     assert_eq!(column(&instance).await, "id");
     serves_the_old_one(&pod).await;
 }

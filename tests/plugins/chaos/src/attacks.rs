@@ -28,15 +28,8 @@ pub(crate) enum Attack {
 impl Attack {
     pub(crate) fn run(self) -> Result<Response, Error> {
         match self {
-            Self::Loop => loop {
-                std::hint::spin_loop();
-            },
-            Self::Memory => {
-                let mut hoard = Vec::new();
-                loop {
-                    hoard.push(std::hint::black_box(vec![1_u8; 1024 * 1024]));
-                }
-            }
+            Self::Loop => compute_for_ever(),
+            Self::Memory => take_all_memory(),
             Self::Recursion => Ok(Response::new(200).with_body(deeper(1).to_string())),
             Self::Logs => loop {
                 log::warn!("{}", "flood ".repeat(1000));
@@ -58,6 +51,19 @@ impl Attack {
                 Ok(Response::new(200))
             }
         }
+    }
+}
+
+pub(crate) fn compute_for_ever() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+pub(crate) fn take_all_memory() -> ! {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(vec![1_u8; 1024 * 1024]));
     }
 }
 

@@ -125,15 +125,8 @@ impl Behaviour {
             Self::Fail => Err("failed as configured"),
             #[allow(clippy::panic, reason = "this is what it is for")]
             Self::Trap => panic!("trapped as configured"),
-            Self::Loop => loop {
-                std::hint::spin_loop();
-            },
-            Self::Memory => {
-                let mut hoard = Vec::new();
-                loop {
-                    hoard.push(std::hint::black_box(vec![1_u8; 1024 * 1024]));
-                }
-            }
+            Self::Loop => attacks::compute_for_ever(),
+            Self::Memory => attacks::take_all_memory(),
             Self::Ticket => match kv::delete(TICKET) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err("no ticket is left"),
