@@ -92,6 +92,13 @@ pub struct CheckstackPluginSpec {
     #[schemars(schema_with = "schemas::plugin_config")]
     pub config: Map<String, Value>,
 
+    /// Which version of the plugin's format config and configFrom have. A plugin that has raised its version since brings
+    /// them up to date by itself, and one that is put back still understands them. Raise it together with what you
+    /// write into config; the plugin's documentation says what changed.
+    #[serde(default = "CheckstackPluginSpec::default_config_version")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub config_version: u32,
+
     /// Settings whose values come from Secrets. Each becomes a field of the plugin's config, with the value as a string. A
     /// field that comes from two places is an error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -102,7 +109,7 @@ pub struct CheckstackPluginSpec {
     #[serde(default)]
     pub grants: GrantsSpec,
 
-    /// What becomes of the plugin's database schema and key-value data when this object is deleted. Retain keeps them: a
+    /// What becomes of the plugin's database schema, key-value data and settings when this object is deleted. Retain keeps them: a
     /// plugin created again later finds them. Purge deletes them for good.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -137,6 +144,10 @@ impl CheckstackPluginSpec {
     const fn default_enabled() -> bool {
         true
     }
+
+    const fn default_config_version() -> u32 {
+        1
+    }
 }
 
 impl Default for CheckstackPluginSpec {
@@ -148,6 +159,7 @@ impl Default for CheckstackPluginSpec {
             enabled: Self::default_enabled(),
             critical: false,
             config: Map::new(),
+            config_version: Self::default_config_version(),
             config_from: Vec::new(),
             grants: GrantsSpec::default(),
             deletion_policy: DeletionPolicy::default(),

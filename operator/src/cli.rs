@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::KeyRotation;
 use crate::telemetry::LogFormat;
+use crate::{CollectionPace, FleetPace, KeyRotation};
 
 /// The operator of Checkstack for Kubernetes.
 #[derive(Debug, Parser)]
@@ -65,6 +65,15 @@ pub struct RunArgs {
     #[arg(long, env = "CHECKSTACK_SIGNING_KEY_GRACE_SECONDS", default_value_t = 600, value_name = "SECONDS")]
     pub signing_key_grace_seconds: u16,
 
+    /// How often plugin artifacts that nothing needs any more are looked for in an instance's database, in seconds.
+    #[arg(long, env = "CHECKSTACK_ARTIFACT_COLLECTION_SECONDS", default_value_t = 600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub artifact_collection_seconds: u32,
+
+    /// For how many seconds such an artifact stays, counted from when it was last needed.
+    #[arg(long, env = "CHECKSTACK_ARTIFACT_GRACE_SECONDS", default_value_t = 3600, value_name = "SECONDS")]
+    pub artifact_grace_seconds: u32,
+
     /// Work only while holding a Lease, so that several operators can run of which one is active.
     #[arg(long, env = "CHECKSTACK_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
@@ -109,6 +118,13 @@ impl RunArgs {
             ..KeyRotation::default()
         }
     }
+
+    /// How often pods are asked and told.
+    pub fn pace(&self) -> FleetPace {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let collection = CollectionPace { period: seconds(self.artifact_collection_seconds), grace: seconds(self.artifact_grace_seconds) };
+        FleetPace { collection, ..FleetPace::default() }
+    }
 }
 
 #[cfg(test)]
@@ -150,5 +166,18 @@ mod tests {
         };
         assert_eq!(grace(&[]), KeyRotation::default().grace);
         assert_eq!(grace(&["--signing-key-grace-seconds", "20"]), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn artifacts_are_collected_as_the_default_says_unless_told_otherwise() {
+        let collection = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["checkstack-operator"], arguments].concat())?;
+            let CollectionPace { period, grace } = cli.run.pace().collection;
+            Ok::<_, clap::Error>((period.as_secs(), grace.as_secs()))
+        };
+        let CollectionPace { period, grace } = CollectionPace::default();
+        assert_eq!(collection(&[]).unwrap(), (period.as_secs(), grace.as_secs()));
+        assert_eq!(collection(&["--artifact-collection-seconds", "5", "--artifact-grace-seconds", "0"]).unwrap(), (5, 0));
+        assert!(collection(&["--artifact-collection-seconds", "0"]).is_err(), "all the time");
     }
 }

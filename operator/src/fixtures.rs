@@ -90,6 +90,7 @@ pub(crate) fn entry(resource: &str, plugin_id: &str) -> PluginEntry {
         dependencies: BTreeMap::new(),
         critical: false,
         config: Map::new(),
+        config_version: 1,
         secret_config_hash: None,
         grants: Grants::default(),
         unknown: Map::new(),

@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::cli::RunArgs;
 use crate::controllers::{self, ControllerOptions};
 use crate::fetch::FetchLimits;
-use crate::fleet::FleetPace;
 use crate::lease::{Candidate, LeaseTiming};
 use crate::pods::PodTimeouts;
 use crate::references::REREAD;
@@ -53,7 +52,7 @@ async fn work(arguments: &RunArgs, metrics: Metrics, health: Health, shutdown: C
         fetch: FetchLimits::default(),
         refetch: REFETCH,
         pods: PodTimeouts::default(),
-        pace: FleetPace::default(),
+        pace: arguments.pace(),
         rotation: arguments.key_rotation(),
         reread: REREAD,
         resync: None,

@@ -14,7 +14,7 @@ pub const WORLD_VERSION: Version = Version::new(0, 1, 0);
 pub const WORLD_PACKAGE: &str = "checkstack:plugin";
 
 /// The interfaces that the world `plugin` imports: what a plugin may use.
-pub const IMPORTS: &[&str] = &["clock", "config", "http-client", "key-value", "log", "plugins", "sql", "types"];
+pub const IMPORTS: &[&str] = &["clock", "config", "http-client", "key-value", "log", "plugins", "settings", "sql", "types"];
 
 /// The interfaces that the world `plugin` exports: what a plugin must have.
 pub const EXPORTS: &[&str] = &["handler", "lifecycle", "readiness"];

@@ -58,6 +58,9 @@ pub struct PluginEntry {
     /// `spec.config`, without values that come from Secrets.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
+    /// Which version of the plugin's format `config` has, as the admin says.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub config_version: u32,
     /// Keyed hash of the values that come from Secrets; none when there are none. The values
     /// themselves are never part of a set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,14 @@ pub struct PluginEntry {
     pub unknown: Map<String, Value>,
 }
 
+fn first_version() -> u32 {
+    1
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == first_version()
+}
+
 /// What an admin permits a plugin. The default permits nothing but to compute, in little memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,7 +88,7 @@ pub struct Grants {
     /// Outgoing HTTP.
     #[serde(default)]
     pub http: HttpGrant,
-    /// A schema and a login role of its own, and the key-value store.
+    /// A schema and a login role of its own, the key-value store, and settings.
     #[serde(default)]
     pub database: bool,
     /// Bytes of linear memory of one instance.
@@ -214,6 +225,7 @@ mod tests {
             dependencies: BTreeMap::new(),
             critical: false,
             config: Map::new(),
+            config_version: 1,
             secret_config_hash: None,
             grants: Grants::default(),
             unknown: Map::new(),
@@ -229,9 +241,17 @@ mod tests {
         let mut full = entry("uptime");
         full.dependencies.insert("catalog".parse().unwrap(), "^1.2".into());
         full.config.insert("targets".into(), serde_json::json!([1, 2]));
+        full.config_version = 3;
         full.grants.http.allow_cidrs.push("127.0.0.0/8".parse().unwrap());
         let set = set(3, vec![full]);
         assert_eq!(PluginSet::from_json(set.to_json().unwrap().as_bytes()).unwrap(), set);
+    }
+
+    #[test]
+    fn a_configuration_is_of_version_one_unless_it_says_otherwise() {
+        let document = serde_json::to_value(entry("a")).unwrap();
+        assert_eq!(document.get("configVersion"), None, "the hash of what was there before is as it was");
+        assert_eq!(serde_json::from_value::<PluginEntry>(document).unwrap().config_version, 1);
     }
 
     #[test]

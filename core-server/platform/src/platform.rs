@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use checkstack_control_api::{SealingKey, SecretValues};
+use checkstack_control_api::SealingKey;
 use checkstack_plugin_package::{PluginEntry, PluginSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -173,13 +173,13 @@ impl Platform {
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
         self.spawn_refresh(schema_users);
-        self.take_over(core, mounted);
+        let begun = self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
-        if !core.lifecycle.known(ROUTES).await {
+        if !core.lifecycle.known(begun, ROUTES).await {
             warn!("the plugin set is still being taken over; going on without it");
         }
         self.shared.gate.enter(Phase::RoutesReady);
-        if !core.lifecycle.settled(FIRST_SET).await {
+        if !core.lifecycle.settled(begun, FIRST_SET).await {
             warn!("some plugins are still busy; going on without them");
         }
         self.shared.gate.enter(Phase::Initialised);
@@ -215,12 +215,16 @@ impl Platform {
     }
 
     /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
-    /// delivered one: else a rollout would put pods into service that have no plugins.
-    fn take_over(&self, core: &Core, mounted: Result<Option<PluginSet>, MountedSetError>) {
+    /// delivered one: else a rollout would put pods into service that have no plugins. The revision of
+    /// the set that the pod begins with.
+    fn take_over(&self, core: &Core, mounted: Result<Option<PluginSet>, MountedSetError>) -> u64 {
         let problem = match mounted {
-            Ok(None) => return debug!("no plugin set is mounted"),
-            Ok(Some(set)) => match core.lifecycle.offer(set, SecretValues::default()) {
-                Ok(_) => return,
+            Ok(None) => {
+                debug!("no plugin set is mounted");
+                return 0;
+            }
+            Ok(Some(set)) => match core.lifecycle.begin_with(set) {
+                Ok(revision) => return revision,
                 Err(rejected) => rejected.to_string(),
             },
             Err(error) => error.to_string(),
@@ -229,6 +233,7 @@ impl Platform {
         // Once, because a server starts once.
         let _ = self.shared.set_problem.set(problem);
         self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet(self.shared.clone())));
+        0
     }
 
     fn register_probes(&self, database: &Database) {

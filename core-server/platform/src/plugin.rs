@@ -234,12 +234,16 @@ pub struct PluginServices {
     pub plugin_id: PluginId,
     /// `spec.config` with the secret values merged in.
     pub config: Arc<Map<String, Value>>,
+    /// `spec.configVersion`: which version of the plugin's format that is.
+    pub config_version: u32,
     /// What is permitted.
     pub grants: Arc<Grants>,
     /// Those it may call, with the range it asked for.
     pub dependencies: Arc<BTreeMap<PluginId, String>>,
     /// Small values by key. `None` without the grant `database`.
     pub key_value: Option<Arc<dyn KeyValueStore>>,
+    /// What it has to remember of how to work. `None` without the grant `database`.
+    pub settings: Option<Arc<dyn SettingsStore>>,
     /// The plugin's own schema. `None` without the grant `database`.
     pub sql: Option<Arc<dyn SqlDatabase>>,
     /// Requests to other plugins.
@@ -276,6 +280,51 @@ pub trait KeyValueStore: Send + Sync {
     async fn delete(&self, key: &str) -> Result<bool, KeyValueError>;
     /// Keys with `prefix` after `after`, in byte order.
     async fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, KeyValueError>;
+}
+
+/// A record of a setting (platform facts §5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Of the format.
+    pub version: u32,
+    /// A JSON text.
+    pub data: String,
+    /// Changes whenever the record does.
+    pub revision: u64,
+    /// Of a migrated one: the version that it was first written in,
+    pub original_version: Option<u32>,
+    /// and when it was migrated, in microseconds since 1970.
+    pub migrated_at: Option<u64>,
+}
+
+/// Why a setting was not read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Limits of id, version, data or page.
+    #[error("{0}")]
+    Invalid(String),
+    /// Every record is of a newer version; the oldest of them.
+    #[error("the setting is of version {0}, which is newer than the one asked for")]
+    Newer(u32),
+    /// The database does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The settings of one plugin. Each version of a setting has a record of its own.
+#[async_trait]
+pub trait SettingsStore: Send + Sync {
+    /// The newest record that is not newer than `version`.
+    async fn get(&self, id: &str, version: u32) -> Result<Option<Setting>, SettingsError>;
+    /// Writes the record of a version; those of newer ones go.
+    async fn set(&self, id: &str, version: u32, data: String) -> Result<(), SettingsError>;
+    /// Stores what `source` has been migrated to, unless there is another record to be migrated by now. What
+    /// [`Self::get`] returns then.
+    async fn migrate(&self, id: &str, source: Setting, version: u32, data: String) -> Result<Option<Setting>, SettingsError>;
+    /// True when there was such a setting.
+    async fn delete(&self, id: &str) -> Result<bool, SettingsError>;
+    /// Ids after `after`, in byte order.
+    async fn ids(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, SettingsError>;
 }
 
 /// A value of a statement's parameter or of a row's column.

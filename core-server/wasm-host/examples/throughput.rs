@@ -131,9 +131,11 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
     Ok(PluginServices {
         plugin_id: "measured".parse()?,
         config: Arc::new(config),
+        config_version: 1,
         grants: Arc::new(Grants::default()),
         dependencies: Arc::new(BTreeMap::new()),
         key_value: None,
+        settings: None,
         sql: None,
         peers: Arc::new(NoPeers),
     })
@@ -149,6 +151,7 @@ fn entry(artifact: &MaterialisedArtifact) -> Result<PluginEntry, Box<dyn Error>>
         dependencies: BTreeMap::new(),
         critical: false,
         config: Map::new(),
+        config_version: 1,
         secret_config_hash: None,
         grants: Grants::default(),
         unknown: Map::new(),

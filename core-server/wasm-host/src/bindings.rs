@@ -19,6 +19,7 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: {
         "checkstack:plugin/key-value": async,
+        "checkstack:plugin/settings": async,
         "checkstack:plugin/sql": async,
         "checkstack:plugin/http-client": async,
         "checkstack:plugin/plugins": async,

@@ -19,6 +19,7 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{CodeCache, MaterialisedArtifact, PluginFailure};
 use checkstack_plugin_package::{ComponentError, ComponentInterface, Digest};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -67,6 +68,8 @@ pub(crate) struct Compiler {
     shared: Arc<Shared>,
     /// Bounds the memory that compilations take.
     compilations: SingleFlight<Place, Result<Component, PluginFailure>>,
+    /// Reading and verifying code uses a whole CPU.
+    readers: Semaphore,
 }
 
 /// Of a component: its artifact, and where it lies.
@@ -95,13 +98,18 @@ impl Compiler {
             max_component_bytes: settings.max_component_bytes,
             cache,
         };
-        Ok(Self { shared: Arc::new(shared), compilations: SingleFlight::new(settings.max_concurrent_compilations) })
+        Ok(Self {
+            shared: Arc::new(shared),
+            compilations: SingleFlight::new(settings.max_concurrent_compilations),
+            readers: Semaphore::new(settings.background_threads.max(1)),
+        })
     }
 
     /// The artifact's component, from disk or from other pods when its code is there, compiled otherwise.
     pub(crate) async fn component(&self, artifact: &MaterialisedArtifact) -> Result<Component, PluginFailure> {
         let place = (artifact.digest, artifact.component.clone());
         let kept = async {
+            let _turn = self.readers.acquire().await.ok()?;
             let (shared, kept) = (Arc::clone(&self.shared), artifact.clone());
             let component = tokio::task::spawn_blocking(move || shared.kept(&kept)).await.unwrap_or_default();
             match component {

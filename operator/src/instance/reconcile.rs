@@ -251,14 +251,17 @@ async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(Se
 
 /// Puts the set where pods that start find it, and hands it to those that run.
 async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKeys, revised: RevisedSet) -> Result<(), InstanceError> {
-    let RevisedSet { built: BuiltSet { set, secrets, last_good_secrets, members, entries, .. }, hash, artifacts_in_use } = revised;
+    let RevisedSet { built: BuiltSet { set, proven, secrets, last_good_secrets, members, entries, .. }, hash, artifacts_in_use } = revised;
     let internal = |error: String| InstanceError::Internal(error);
-    let signature = set_signature::sign(&set, &keys.signing).map_err(|error| internal(error.to_string()))?;
+    // Pods that are replaced for a set must find it.
+    let proven = proven.filter(|_| instance.spec.rollout.strategy == RolloutStrategy::HotSwap);
+    let mounted = proven.as_ref().unwrap_or(&set);
+    let signature = set_signature::sign(mounted, &keys.signing).map_err(|error| internal(error.to_string()))?;
     let config = objects::plugin_config(instance, &secrets, &last_good_secrets).map_err(|error| internal(error.to_string()))?;
     check_size("secret settings", config.data.iter().flatten().map(|(_, file)| file.0.len()).sum())?;
     // The values before the set that names them.
     context.applier.apply(&config).await?;
-    context.applier.apply(&objects::config_map(instance, &set, &signature).map_err(|error| internal(error.to_string()))?).await?;
+    context.applier.apply(&objects::config_map(instance, mounted, &signature).map_err(|error| internal(error.to_string()))?).await?;
 
     let sealed_secrets = match secrets.is_empty() {
         true => None,

@@ -5,6 +5,7 @@
 //! new form was put back has its last good form.
 
 mod fallback;
+mod proven;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value};
 
 use self::fallback::{Fallback, fallback};
+use self::proven::{is_on_trial, proven};
 use super::attempts::{Tried, identify};
 use crate::names;
 use crate::plugin::{Facts, rollout};
@@ -75,6 +77,8 @@ pub(crate) struct PreviousSet {
 pub(crate) struct BuiltSet {
     /// Its revision is 0: the caller knows the history.
     pub(crate) set: PluginSet,
+    /// What pods that start are given instead, as long as a form is on trial.
+    pub(crate) proven: Option<PluginSet>,
     /// Secret values, of the plugins that have any.
     pub(crate) secrets: BTreeMap<PluginId, Map<String, Value>>,
     /// Other values that a plugin may have to go back to.
@@ -161,15 +165,18 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
     let chosen = without_duplicates(candidates, &mut members);
     let mut built = BuiltSet {
         set: PluginSet::empty(inputs.instance.clone()),
+        proven: None,
         secrets: BTreeMap::new(),
         last_good_secrets: BTreeMap::new(),
         needed_revisions: BTreeSet::new(),
         entries: BTreeMap::new(),
         members,
     };
+    let mut on_trial = BTreeSet::new();
     for (id, candidate) in in_order(chosen) {
         if let Some(Fallback { revision, secrets, .. }) = fallback(inputs, &candidate)? {
             built.needed_revisions.insert(revision);
+            on_trial.extend(is_on_trial(&candidate).then_some(candidate.hash));
             if !secrets.is_empty() {
                 built.last_good_secrets.insert(id.clone(), secrets);
             }
@@ -180,6 +187,9 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
         built.entries.insert(candidate.entry.resource.clone(), candidate.hash);
         built.set.plugins.push(candidate.entry);
     }
+    let wanted = built.set.plugins.iter().map(|entry| &entry.plugin_id).collect();
+    built.proven = proven(inputs.past, &wanted, &on_trial)?;
+    built.needed_revisions.extend(built.proven.as_ref().map(|set| set.revision));
     Ok(built)
 }
 
@@ -298,6 +308,7 @@ fn candidate<'a>(inputs: &SetInputs<'a>, plugin: &'a CheckstackPlugin) -> Result
         dependencies: artifact.dependencies,
         critical: plugin.spec.critical,
         config: plugin.spec.config.clone(),
+        config_version: plugin.spec.config_version,
         secret_config_hash: hash,
         grants,
         unknown: Map::new(),

@@ -80,7 +80,8 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
         if let Some(mistake) = router.mistake() {
             return Err(lifecycle::Error::Failed(format!("a route of the plugin is wrong: {mistake}")));
         }
-        let plugin = E::Plugin::init(read_config(&config::get())?)?;
+        let config = read_config(&E::Plugin::config_format(), config::version(), &config::get())?;
+        let plugin = E::Plugin::init(config)?;
         let running = Running { plugin, router, probes: E::Plugin::probes() };
         E::running().with(|place| place.set(running)).map_err(|_| lifecycle::Error::Failed("init was called twice".to_owned()))
     }

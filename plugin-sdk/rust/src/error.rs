@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{IntoResponse, Json, Response, http, kv, peers, sql};
+use crate::{IntoResponse, Json, Response, http, kv, peers, settings, sql};
 
 /// Why a request is not answered as asked: a status, and a sentence for who asked.
 ///
@@ -121,6 +121,9 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
     if let Some(error) = error.downcast_ref::<kv::Error>() {
         return matches!(error, kv::Error::Unavailable(_)).then_some((503, "the database does not answer"));
     }
+    if let Some(error) = error.downcast_ref::<settings::Error>() {
+        return matches!(error, settings::Error::Unavailable(_)).then_some((503, "the database does not answer"));
+    }
     if let Some(error) = error.downcast_ref::<peers::Error>() {
         return match error {
             peers::Error::Unavailable(_) => Some((503, "a plugin that this one needs is not running")),
@@ -168,13 +171,14 @@ mod tests {
         let statuses = [
             Error::from(sql::Error::Unavailable("down".into())).status(),
             Error::from(kv::Error::Unavailable("down".into())).status(),
+            Error::from(settings::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Failed("trapped".into())).status(),
             Error::from(http::Error::Timeout("2 s".into())).status(),
             Error::from(kv::Error::Denied("database".into())).status(),
             Error::from("x".parse::<u8>().unwrap_err()).status(),
         ];
-        assert_eq!(statuses, [503, 503, 503, 502, 504, 500, 500]);
+        assert_eq!(statuses, [503, 503, 503, 503, 502, 504, 500, 500]);
     }
 
     #[test]

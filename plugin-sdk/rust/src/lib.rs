@@ -2,7 +2,7 @@
 //!
 //! A plugin is a type that implements [`Plugin`]. It is made from its typed configuration, answers
 //! HTTP below `/api/<plugin id>/`, and reaches the rest of the world through the modules of this
-//! crate: [`sql`], [`kv`], [`http`], [`peers`], [`clock`], and the macros of [`log`].
+//! crate: [`sql`], [`kv`], [`settings`], [`http`], [`peers`], [`clock`], and the macros of [`log`].
 //!
 //! ```no_run
 //! use checkstack_plugin::{Error, InitError, Json, Plugin, Request, Router, kv, log};
@@ -46,7 +46,7 @@
 //!
 //! **Instances.** The server keeps several instances of a plugin, in every replica. They share no
 //! memory, each handles one call at a time, and any of them may be thrown away. What must last
-//! belongs in [`sql`] or [`kv`].
+//! belongs in [`sql`], [`kv`] or [`settings`].
 //!
 //! **Permissions.** A plugin may compute. Everything else is granted in the `CheckstackPlugin`
 //! resource; without the grant a function answers `Denied` with the name of what is missing.
@@ -61,11 +61,13 @@ mod probe;
 mod request;
 mod response;
 mod routing;
+mod versioned;
 
 pub mod clock;
 pub mod http;
 pub mod kv;
 pub mod peers;
+pub mod settings;
 pub mod sql;
 
 pub use error::Error;
@@ -75,6 +77,7 @@ pub use probe::Probe;
 pub use request::{Caller, Request};
 pub use response::{Html, IntoResponse, Json, Response};
 pub use routing::Router;
+pub use versioned::{VersionError, Versioned};
 
 #[doc(hidden)]
 pub mod bindings;

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::versioned::{VersionError, Versioned};
 use crate::{Probe, Router};
 
 /// A plugin. [`export!`](crate::export) makes a component of it.
@@ -10,6 +11,12 @@ pub trait Plugin: Sized + 'static {
     /// reported with its place, as an invalid configuration; `#[serde(deny_unknown_fields)]` finds
     /// misspelt fields. A plugin without configuration uses [`NoConfig`].
     type Config: DeserializeOwned;
+
+    /// The format of the configuration. A plugin that changes it in a way that breaks what admins have written adds a
+    /// migration, which raises the version: `spec.configVersion` says which one theirs is of.
+    fn config_format() -> Versioned<Self::Config> {
+        Versioned::new()
+    }
 
     /// Makes an instance able to work. Called on each of them, after the plugins it depends on. The
     /// first, when the plugin is activated, may take ten times the deadline of a call and at least 10
@@ -68,22 +75,15 @@ impl<E: std::error::Error> From<E> for InitError {
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
-/// Reads a configuration; the error says where it does not fit.
-pub(crate) fn read_config<C: DeserializeOwned>(text: &str) -> Result<C, InitError> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let place = error.path().to_string();
-        let cause = without_position(error.into_inner().to_string());
-        InitError::InvalidConfig(if place == "." { cause } else { format!("`{place}`: {cause}") })
+/// Reads a configuration of some version; the error says where it does not fit.
+pub(crate) fn read_config<C: DeserializeOwned>(format: &Versioned<C>, version: u32, text: &str) -> Result<C, InitError> {
+    let given = serde_json::from_str(text)?;
+    format.parse(version, given).map_err(|error| {
+        InitError::InvalidConfig(match error {
+            VersionError::Unexpected(problem) => problem,
+            other => format!("spec.configVersion: {other}"),
+        })
     })
-}
-
-/// The text without ` at line 1 column 42`: the person who wrote YAML never saw that line.
-fn without_position(mut text: String) -> String {
-    if let Some(end) = text.rfind(" at line ") {
-        text.truncate(end);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_configuration_is_read() {
-        let config: Config = read_config(r#"{"targets": [{"port": 80}]}"#).unwrap();
+        let config: Config = read_config(&Versioned::new(), 1, r#"{"targets": [{"port": 80}]}"#).unwrap();
         assert_eq!(config, Config { targets: vec![Target { port: 80 }] });
-        assert_eq!(read_config::<NoConfig>("{}"), Ok(NoConfig {}));
+        assert_eq!(read_config::<NoConfig>(&Versioned::new(), 1, "{}"), Ok(NoConfig {}));
     }
 
     #[test]
     fn what_does_not_fit_is_named_with_its_place() {
-        let message = |text| match read_config::<Config>(text) {
+        let message = |text| match read_config::<Config>(&Versioned::new(), 1, text) {
             Err(InitError::InvalidConfig(message)) => message,
             other => panic!("{other:?}"),
         };
@@ -121,5 +121,12 @@ mod tests {
         );
         assert_eq!(message("{}"), "missing field `targets`");
         assert!(message(r#"{"target": []}"#).contains("unknown field `target`"));
+    }
+
+    #[test]
+    fn a_configuration_of_a_later_release_is_refused_by_its_version() {
+        let refused = read_config::<NoConfig>(&Versioned::new(), 2, "{}");
+        let expected = "spec.configVersion: it is of version 2, and this release of the plugin understands versions up to 1";
+        assert_eq!(refused, Err(InitError::InvalidConfig(expected.into())));
     }
 }

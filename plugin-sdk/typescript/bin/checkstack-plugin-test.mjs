@@ -16,9 +16,10 @@ if (files.length === 0) fail(`there is no ${join(tests, "*.test.ts")}`);
 /** The functions of the interfaces that the world imports. */
 const HOST = {
   log: ["write"],
-  config: ["get"],
+  config: ["get", "version"],
   clock: ["now", "monotonic"],
   "key-value": ["get", "set", "delete", "keys"],
+  settings: ["get", "set", "migrate", "delete", "ids"],
   sql: ["query", "execute", "transact"],
   "http-client": ["send"],
   plugins: ["call"],

@@ -7,6 +7,7 @@ import type { Plugin } from "./plugin.ts";
 import type { Header, HostRequest } from "./request.ts";
 import { Response, toHost } from "./response.ts";
 import { refusal } from "./router.ts";
+import { VersionError, Versioned } from "./versioned.ts";
 
 interface Component {
   lifecycle: {
@@ -30,8 +31,7 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
       describe: () => ({ probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })) }),
       init() {
         startOrThrow(() => {
-          const given = JSON.parse(hostConfig.get()) as Record<string, unknown>;
-          config = plugin.config === undefined ? (given as Config) : plugin.config(given);
+          config = configFor(plugin);
           plugin.init?.(config);
         });
         initialised = true;
@@ -68,6 +68,18 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
       },
     },
   };
+}
+
+/** The configuration, brought up to date and checked. */
+function configFor<Config>(plugin: Plugin<Config>): Config {
+  const read = (given: unknown) => (plugin.config === undefined ? (given as Config) : plugin.config(given as Record<string, unknown>));
+  const format = new Versioned({ read, migrations: plugin.configMigrations ?? [] });
+  try {
+    return format.parse(hostConfig.version(), JSON.parse(hostConfig.get()));
+  } catch (thrown) {
+    if (thrown instanceof VersionError) throw new InvalidConfig(`spec.configVersion: ${thrown.message}`);
+    throw thrown;
+  }
 }
 
 /** Runs a part of the start; what it throws is a variant of the world afterwards. */

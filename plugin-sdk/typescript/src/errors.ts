@@ -46,6 +46,7 @@ function fromHost(thrown: unknown): unknown {
   if (!(thrown instanceof Error && "payload" in thrown)) return thrown;
   const { tag, val } = thrown.payload as { tag: string; val: unknown };
   if (typeof val === "string") return new HostError(tag, val);
+  if (typeof val === "number") return new HostError(tag, `it is of version ${val}, which is newer than what this release of the plugin understands`);
   const { code, message, constraint } = val as { code: string; message: string; constraint: string | null };
   return new HostError(tag, `${message} (SQLSTATE ${code})`, { code, constraint });
 }

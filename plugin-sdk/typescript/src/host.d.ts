@@ -7,6 +7,7 @@ declare module "checkstack:plugin/log@0.1.0" {
 
 declare module "checkstack:plugin/config@0.1.0" {
   export function get(): string;
+  export function version(): number;
 }
 
 declare module "checkstack:plugin/clock@0.1.0" {
@@ -22,6 +23,22 @@ declare module "checkstack:plugin/key-value@0.1.0" {
   export function delete_(key: string): boolean;
   export { delete_ as delete };
   export function keys(prefix: string, after: string | null, limit: number): string[];
+}
+
+declare module "checkstack:plugin/settings@0.1.0" {
+  export interface Setting {
+    version: number;
+    data: string;
+    revision: number;
+    originalVersion: number | null;
+    migratedAt: number | null;
+  }
+  export function get(id: string, version: number): Setting | null;
+  export function set(id: string, version: number, data: string): void;
+  export function migrate(id: string, source: Setting, version: number, data: string): Setting | null;
+  export function delete_(id: string): boolean;
+  export { delete_ as delete };
+  export function ids(after: string | null, limit: number): string[];
 }
 
 declare module "checkstack:plugin/sql@0.1.0" {

@@ -10,3 +10,5 @@ export * as http from "./http.ts";
 export * as kv from "./kv.ts";
 export * as log from "./log.ts";
 export * as peers from "./peers.ts";
+export * as settings from "./settings.ts";
+export { versioned, Versioned, VersionError, type Migration, type VersionedDefinition } from "./versioned.ts";

@@ -1,4 +1,5 @@
 import { Router } from "./router.ts";
+import type { Migration } from "./versioned.ts";
 
 /** A readiness check. The server shows it as `<plugin id>.<name>`, to everybody. */
 export interface Probe<Config> {
@@ -19,6 +20,11 @@ export interface PluginDefinition<Config> {
    * taken as it is.
    */
   config?(given: Readonly<Record<string, unknown>>): Config;
+  /**
+   * For a configuration whose form has changed in a way that breaks what admins have written: from version 1 on, each to
+   * the next. `spec.configVersion` says which version theirs is of.
+   */
+  configMigrations?: readonly Migration[];
   /**
    * Makes an instance able to work. Called on each of them, after the plugins it depends on. The
    * first, when the plugin is activated, may take ten times the deadline of a call and at least 10
@@ -48,8 +54,8 @@ export interface Plugin<Config = unknown> extends PluginDefinition<Config> {
  * Defines a plugin; `export default` it from the entry file.
  *
  * The server keeps several instances of a plugin, in every replica. They share no memory, each
- * handles one call at a time, and any of them may be thrown away. What must last belongs in `sql`
- * or `kv`. Code outside of functions runs when the plugin is built, not when it is loaded: nothing
+ * handles one call at a time, and any of them may be thrown away. What must last belongs in `sql`,
+ * `kv` or `settings`. Code outside of functions runs when the plugin is built, not when it is loaded: nothing
  * of the server can be used there.
  */
 export function definePlugin<Config = Readonly<Record<string, unknown>>>(definition: PluginDefinition<Config>): Plugin<Config> {

@@ -9,6 +9,10 @@ import { decode, encode } from "./text.ts";
 /** What the server does for the plugin; what is left out is denied, like a missing grant. */
 export interface TestServer {
   config?: Record<string, unknown>;
+  /** Which version of its format that has: 1 unless said otherwise. */
+  configVersion?: number;
+  /** Settings that are there before. */
+  settings?: Map<string, TestSetting[]>;
   /** Answers statements: rows for a query, a number of rows otherwise. */
   sql?: (text: string, parameters: unknown[]) => Record<string, unknown>[] | number;
   /** Answers outgoing HTTP. */
@@ -17,6 +21,12 @@ export interface TestServer {
   peers?: (pluginId: string, method: string, path: string, body: string) => TestReply | null;
   /** Microseconds since 1970; without it, the time that it is. */
   now?: () => number;
+}
+
+/** A record of a setting. */
+export interface TestSetting {
+  version: number;
+  data: unknown;
 }
 
 /** An answer as a test writes and reads it. */
@@ -40,6 +50,8 @@ export interface RunningPlugin {
   probe(name: string): { ok: boolean; message: string | null };
   /** What is in the key-value store: text by key. */
   readonly kv: Map<string, { text: string; ttlSeconds: number | null }>;
+  /** The settings: the record of each version, oldest first, by id. */
+  readonly settings: Map<string, TestSetting[]>;
   /** What was logged. */
   readonly log: { level: string; message: string }[];
 }
@@ -48,12 +60,13 @@ export interface RunningPlugin {
 export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): RunningPlugin {
   provideBase64();
   const kv: RunningPlugin["kv"] = new Map();
+  const settings: RunningPlugin["settings"] = server.settings ?? new Map();
   const log: RunningPlugin["log"] = [];
   const reply = ({ status = 200, headers = {}, body = "" }: TestReply) => ({ status, headers: entries(headers), body: encode(asText(body)) });
 
   (globalThis as Record<string, unknown>)["checkstackTestHost"] = {
     log: { write: (level: string, message: string) => void log.push({ level, message }) },
-    config: { get: () => JSON.stringify(server.config ?? {}) },
+    config: { get: () => JSON.stringify(server.config ?? {}), version: () => server.configVersion ?? 1 },
     clock: { now: server.now ?? (() => Date.now() * 1_000), monotonic: () => Math.round(performance.now() * 1_000_000) },
     "key-value": {
       get: (key: string) => (kv.has(key) ? encode(kv.get(key)!.text) : null),
@@ -62,6 +75,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
       keys: (prefix: string, after: string | null, limit: number) =>
         [...kv.keys()].filter((key) => key.startsWith(prefix) && (after === null || key > after)).sort().slice(0, limit),
     },
+    settings: settingsIn(settings),
     sql: {
       query: (statement: HostStatement) => rowsOf(answerSql(server, statement)),
       execute: (statement: HostStatement) => Number(answerSql(server, statement)),
@@ -95,6 +109,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
 
   return {
     kv,
+    settings,
     log,
     probe: (name) => component.readiness.check(name),
     request(method, pathAndQuery, { headers = {}, body = "", callingPlugin } = {}) {
@@ -117,6 +132,27 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
       };
     },
   };
+}
+
+/** Each version of a setting has a record of its own. */
+function settingsIn(records: Map<string, TestSetting[]>) {
+  const get = (id: string, version: number) => {
+    const all = records.get(id) ?? [];
+    const index = all.findLastIndex((record) => record.version <= version);
+    if (index >= 0) return { version: all[index]!.version, data: JSON.stringify(all[index]!.data), revision: 1, originalVersion: null, migratedAt: null };
+    if (all.length > 0) throw refusal("newer", all[0]!.version);
+    return null;
+  };
+  const set = (id: string, version: number, data: string) => {
+    const older = (records.get(id) ?? []).filter((record) => record.version < version);
+    records.set(id, [...older, { version, data: JSON.parse(data) }]);
+  };
+  const migrate = (id: string, _source: object, version: number, data: string) => {
+    set(id, version, data);
+    return get(id, version);
+  };
+  const ids = (after: string | null, limit: number) => [...records.keys()].filter((id) => after === null || id > after).sort().slice(0, limit);
+  return { get, set, migrate, ids, delete: (id: string) => records.delete(id) };
 }
 
 interface HostStatement {
@@ -149,7 +185,7 @@ function denied(grant: string): () => never {
 }
 
 /** What the engine makes of an error that the host returns. */
-function refusal(tag: string, val: string): Error {
+function refusal(tag: string, val: string | number): Error {
   return Object.assign(new Error("[object Object] (see error.payload)"), { payload: { tag, val } });
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { definePlugin, empty, escapeHtml, html, HttpError, http, InvalidConfig, json, kv, log, peers, seeOther, sql, text } from "@checkstack/plugin-sdk";
+import { definePlugin, empty, escapeHtml, html, HttpError, http, InvalidConfig, json, kv, log, peers, seeOther, settings, sql, text, versioned } from "@checkstack/plugin-sdk";
 import { start } from "@checkstack/plugin-sdk/testing";
 
 const shop = definePlugin({
@@ -109,6 +109,61 @@ test("key-value pairs", () => {
   assert.deepEqual([kv.get("a"), kv.getText("b"), kv.get("c")], [{ n: 1 }, "ü", null]);
   assert.deepEqual(kv.keys("", { after: "a" }), ["b"]);
   assert.deepEqual([kv.remove("a"), kv.remove("a")], [true, false]);
+});
+
+const moods = versioned({
+  read: (data) => (data as { moods: string[] }).moods.map(String),
+  migrations: [
+    { description: "one mood became many", migrate: (old) => ({ moods: [old.mood] }) },
+    {
+      description: "no empty ones",
+      migrate(old) {
+        if (old.moods.includes("")) throw new Error("an empty mood");
+        return old;
+      },
+    },
+  ],
+});
+
+test("a setting is migrated once, and what an older release left stays", () => {
+  const records = new Map([["mood", [{ version: 1, data: { mood: "calm" } }]]]);
+  const plugin = running({ settings: records });
+  assert.deepEqual(settings.get("mood", moods), ["calm"]);
+  assert.deepEqual(plugin.settings.get("mood"), [{ version: 1, data: { mood: "calm" } }, { version: 3, data: { moods: ["calm"] } }]);
+  settings.set("mood", moods, { moods: ["glad"] });
+  assert.deepEqual(settings.get("mood", moods), ["glad"]);
+  const first = versioned({ read: (data) => data });
+  assert.deepEqual(settings.get("mood", first), { mood: "calm" });
+  settings.set("mood", first, { mood: "tired" });
+  assert.deepEqual(settings.get("mood", moods), ["tired"]);
+  assert.deepEqual([settings.ids(), settings.remove("mood"), settings.remove("mood"), settings.get("mood", moods)], [["mood"], true, false, null]);
+});
+
+test("a setting that cannot be used says why, and stays as it is", () => {
+  const records = new Map([
+    ["empty", [{ version: 2, data: { moods: [""] } }]],
+    ["odd", [{ version: 2, data: {} }]],
+    ["newer", [{ version: 4, data: {} }]],
+  ]);
+  running({ settings: records });
+  const unusable = (id: string, message: RegExp) => assert.throws(() => settings.get(id, moods), { name: "HostError", message });
+  unusable("empty", /'empty' cannot be used: the migration from version 2 to 3 \(no empty ones\) failed: an empty mood/);
+  unusable("odd", /'odd' cannot be used/);
+  unusable("newer", /it is of version 4, which is newer/);
+  assert.deepEqual([...records.values()].map((all) => all.length), [1, 1, 1]);
+  assert.throws(() => versioned({ read: (data) => data, since: 3 }).parse(2, {}), { name: "VersionError", message: /from 3 on/ });
+});
+
+test("a configuration of an older version is brought up to date", () => {
+  const plugin = definePlugin({
+    config: (given) => given,
+    configMigrations: [{ description: "the name moved", migrate: (old) => ({ shop: { name: old.name } }) }],
+    routes: (router) => router.get("/", (_, config) => json(config)),
+  });
+  const answer = (config: object, configVersion?: number) => start(plugin, { config: { ...config }, ...(configVersion && { configVersion }) }).request("GET", "/").json();
+  assert.deepEqual(answer({ name: "Tom" }), { shop: { name: "Tom" } });
+  assert.deepEqual(answer({ shop: { name: "Tom" } }, 2), { shop: { name: "Tom" } });
+  assert.throws(() => answer({}, 3), new InvalidConfig("spec.configVersion: it is of version 3, and this release of the plugin understands versions up to 2"));
 });
 
 test("statements have parameters, and rows have columns", () => {

@@ -19,6 +19,8 @@ use checkstack_e2e::namespace::Namespace;
 use checkstack_e2e::packages::{package, renamed};
 use serde_json::json;
 
+use crate::many_plugins::{Plot, Point};
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut table = table::Table::default();
@@ -28,8 +30,9 @@ async fn main() -> Result<()> {
     ns.bring_up_database().await?;
     // One core for the server, the other for the load generator. Requests are small: the pods of a rolling restart
     // stand side by side on a node of two cores.
-    let resources = json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}});
-    ns.apply_instance(json!({"replicas": 1, "resources": resources})).await?;
+    let resources =
+        |cpus: u32| json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": cpus.to_string(), "memory": "2Gi"}});
+    ns.apply_instance(json!({"replicas": 1, "resources": resources(1)})).await?;
     ns.await_core_pods_ready(1).await?;
     let bare_start = pod_start::measure(&ns).await?;
     let bare_memory = memory::of_core(&ns).await?;
@@ -48,10 +51,15 @@ async fn main() -> Result<()> {
     for plugin in ["hello", "hello-ts"] {
         ns.await_plugin_ready(plugin).await?;
     }
-    let [native, rust, typescript] = load::measure(&ns, ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"]).await?;
-    table.load("native axum handler", &native, None, "—");
-    table.load("plugin route, Rust", &rust, Some(&native), "within 2×");
-    table.load("plugin route, TypeScript", &typescript, Some(&native), "within 3×");
+    for cpus in [2, 1] {
+        ns.apply_instance(json!({"replicas": 1, "resources": resources(cpus)})).await?;
+        ns.await_core_pods_ready(1).await?;
+        let [native, rust, typescript] = load::measure(&ns, ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"]).await?;
+        let on = if cpus == 1 { "" } else { ", 2 threads" };
+        table.load(&format!("native axum handler{on}"), &native, None, "—");
+        table.load(&format!("plugin route, Rust{on}"), &rust, Some(&native), "within 2×");
+        table.load(&format!("plugin route, TypeScript{on}"), &typescript, Some(&native), "within 3×");
+    }
 
     for suffering in neighbour::measure(&ns, "hello").await? {
         table.suffering(&suffering);
@@ -67,10 +75,14 @@ async fn main() -> Result<()> {
     ns.await_core_pods_ready(1).await?;
     let few_start = pod_start::measure(&ns).await?;
     let few_memory = memory::of_core(&ns).await?;
-    let many = many_plugins::measure(&ns, few_memory).await?;
-    table.time("container start → ready, 100 plugins more", many.start, "without them", few_start, "≤ 1 s");
-    table.memory("memory of an idle plugin", many.each, "the whole core without them", few_memory, "—");
+    let points = many_plugins::measure(&ns).await?;
+    for Point { plugins, materialised, start, bytes } in &points {
+        let what = format!("container start → ready, {plugins} plugins more; {materialised} s before in the init container");
+        table.time(&what, start.clone(), "without them", few_start.clone(), if *plugins == 100 { "≤ 1 s" } else { "linear" });
+        let each = bytes.saturating_sub(few_memory) / *plugins as u64;
+        table.memory(&format!("memory of an idle plugin of {plugins}"), each, "the whole core without them", few_memory, "linear");
+    }
 
-    println!("{table}");
+    println!("{table}\n{}", Plot(&points));
     ns.remove().await
 }

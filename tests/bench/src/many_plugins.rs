@@ -1,36 +1,76 @@
-//! An instance with a hundred plugins: how long a new pod takes, and what a plugin takes that nobody calls.
+//! An instance with up to a thousand plugins: how long a new pod takes, and what a plugin takes that nobody calls.
+
+use std::fmt;
 
 use anyhow::{Context, Result};
 use checkstack_e2e::instance::plugin_object;
 use checkstack_e2e::namespace::Namespace;
-use checkstack_e2e::packages::{package, renamed};
-use serde_json::json;
+use checkstack_e2e::packages::{package, package_object, renamed};
+use serde_json::{Value, json};
 
 use crate::memory;
 use crate::pod_start;
 use crate::table::Times;
 
-pub(crate) const COUNT: usize = 100;
+/// So many plugins there are, one after the other.
+const SIZES: [usize; 4] = [100, 250, 500, 1000];
+/// Objects that are applied at a time.
+const BATCH: usize = 50;
 
-/// What came of it.
-pub(crate) struct Many {
+/// What came of so many plugins.
+pub(crate) struct Point {
+    pub(crate) plugins: usize,
+    /// Seconds of the init container, which brings the artifacts into the new pod.
+    pub(crate) materialised: i64,
     /// Start of the container → ready.
     pub(crate) start: Times,
-    /// Bytes of a plugin.
-    pub(crate) each: u64,
+    /// Bytes of the process.
+    pub(crate) bytes: u64,
 }
 
-/// The instance has one pod. `before` are the bytes of its process without these plugins.
-pub(crate) async fn measure(ns: &Namespace, before: u64) -> Result<Many> {
+/// The instance has one pod, and no such plugin yet.
+pub(crate) async fn measure(ns: &Namespace) -> Result<Vec<Point>> {
     let chaos = package("chaos")?;
-    for index in 0..COUNT {
-        let name = format!("many-{index}");
-        ns.store_package(&name, &renamed(&chaos, &name)?).await?;
-        ns.apply(&plugin_object(&name, json!({})).to_string()).await?;
+    let (mut points, mut there) = (Vec::new(), 0);
+    for plugins in SIZES {
+        let names: Vec<String> = (there..plugins).map(|index| format!("many-{index}")).collect();
+        for names in names.chunks(BATCH) {
+            let packages = names.iter().map(|name| Ok(package_object(name, &renamed(&chaos, name)?))).collect::<Result<Vec<Value>>>()?;
+            let objects = packages.into_iter().chain(names.iter().map(|name| plugin_object(name, json!({}))));
+            ns.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects.collect::<Vec<_>>()}).to_string()).await?;
+        }
+        ns.kubectl(&["wait", "checkstackplugin", "--all", "--for=condition=Ready", "--timeout=600s"]).await.context("not all came up")?;
+        there = plugins;
+        // Every measured pod is a new one, and finds the code that the first has compiled.
+        let start = pod_start::measure(ns).await?;
+        points.push(Point { plugins, materialised: materialised(ns).await?, start, bytes: memory::of_core(ns).await? });
     }
-    ns.kubectl(&["wait", "checkstackplugin", "--all", "--for=condition=Ready", "--timeout=300s"]).await.context("not all came up")?;
-    // Every measured pod is a new one, and finds the code that the first has compiled.
-    let start = pod_start::measure(ns).await?;
-    let each = memory::of_core(ns).await?.saturating_sub(before) / COUNT as u64;
-    Ok(Many { start, each })
+    Ok(points)
+}
+
+async fn materialised(ns: &Namespace) -> Result<i64> {
+    let pod = ns.core_pods().await?.into_iter().next().context("no core pod")?;
+    let terminated = &pod["status"]["initContainerStatuses"][0]["state"]["terminated"];
+    let at =
+        |field: &str| terminated[field].as_str().with_context(|| format!("no {field}"))?.parse::<jiff::Timestamp>().map_err(Into::into);
+    let (begin, end): (Result<_>, Result<_>) = (at("startedAt"), at("finishedAt"));
+    Ok(end?.duration_since(begin?).as_secs())
+}
+
+/// The points as a Mermaid chart.
+pub(crate) struct Plot<'a>(pub(crate) &'a [Point]);
+
+impl fmt::Display for Plot<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |of: &dyn Fn(&Point) -> String| self.0.iter().map(of).collect::<Vec<_>>().join(", ");
+        for (title, unit, line) in [
+            ("Start of a new pod", "ms", row(&|point| point.start.median().as_millis().to_string())),
+            ("Memory", "MiB", row(&|point| (point.bytes / 1_048_576).to_string())),
+        ] {
+            writeln!(formatter, "```mermaid\nxychart-beta\n    title \"{title}\"")?;
+            writeln!(formatter, "    x-axis \"plugins\" [{}]", row(&|point| point.plugins.to_string()))?;
+            writeln!(formatter, "    y-axis \"{unit}\"\n    line [{line}]\n```\n")?;
+        }
+        Ok(())
+    }
 }

@@ -58,12 +58,17 @@ impl Times {
         times.sort();
         Self(times)
     }
+
+    /// The one in the middle.
+    pub(crate) fn median(&self) -> Duration {
+        self.0.get(self.0.len() / 2).copied().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
-        let median = milliseconds(self.0.get(self.0.len() / 2));
+        let median = self.median().as_millis();
         let slowest = milliseconds(self.0.last());
         match self.0.len() {
             count @ ..20 => write!(formatter, "{median} ms, slowest of {count} {slowest} ms"),

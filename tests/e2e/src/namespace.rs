@@ -109,7 +109,8 @@ impl Namespace {
         self.kubectl(&[&["exec", pod, "--"], command].concat()).await
     }
 
-    /// Events about an object: type, reason and message of each.
+    /// What the operator told about an object: type, reason and message of each event. Kubernetes tells its own, such as
+    /// that the address of a Service that was just made "is not allocated; repairing".
     pub async fn events(&self, name: &str) -> Result<Vec<(String, String, String)>> {
         let list: Value = serde_json::from_str(
             &self.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={name}"), "-o", "json"]).await?,
@@ -119,6 +120,7 @@ impl Namespace {
             .as_array()
             .into_iter()
             .flatten()
+            .filter(|event| event["reportingComponent"] == "checkstack-operator")
             .map(|event| (text(&event["type"]), text(&event["reason"]), text(&event["message"])))
             .collect())
     }

@@ -56,6 +56,15 @@ pub fn with_metadata(tarball: &[u8], change: impl FnOnce(&mut Value)) -> Result<
     Ok(pack::pack(&files)?)
 }
 
+/// A ConfigMap with a package.
+pub fn package_object(config_map: &str, tarball: &[u8]) -> Value {
+    // Not by kubectl: it would put bytes that happen to be UTF-8 into `data` instead of `binaryData`.
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": config_map},
+        "binaryData": {"package.tgz": ByteString(tarball.to_vec())},
+    })
+}
+
 /// A package under another plugin id and name, so that several can be in one instance.
 pub fn renamed(tarball: &[u8], id: &str) -> Result<Vec<u8>> {
     with_metadata(tarball, |metadata| {
@@ -67,12 +76,7 @@ pub fn renamed(tarball: &[u8], id: &str) -> Result<Vec<u8>> {
 impl Namespace {
     /// Puts bytes into a ConfigMap under the key `package.tgz`.
     pub async fn store_package(&self, config_map: &str, tarball: &[u8]) -> Result<()> {
-        // Not by kubectl: it would put bytes that happen to be UTF-8 into `data` instead of `binaryData`.
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": config_map},
-            "binaryData": {"package.tgz": ByteString(tarball.to_vec())},
-        });
-        self.apply(&object.to_string()).await?;
+        self.apply(&package_object(config_map, tarball).to_string()).await?;
         Ok(())
     }
 }

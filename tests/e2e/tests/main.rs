@@ -14,6 +14,7 @@ mod rollback;
 mod soak;
 mod steady_state;
 mod strategy;
+mod versioned;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

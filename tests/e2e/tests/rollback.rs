@@ -9,7 +9,7 @@ use checkstack_e2e::namespace::Namespace;
 use checkstack_e2e::packages::package;
 use serde_json::{Value, json};
 
-use crate::operator_alone;
+use crate::{operator_alone, shared_operator};
 
 fn label(label: &str, init: &str) -> Value {
     json!({"config": {"label": label, "init": init}, "grants": {"database": true}})
@@ -109,5 +109,36 @@ async fn a_change_that_one_pod_cannot_bring_up_is_put_back_in_all() -> Result<()
     ns.await_plugin_ready("chaos").await?;
     ns.await_condition("checkstack/main", "Ready", "True", "", PATIENCE).await?;
     ensure!(history(&ns).await? == ["Active", "RolledBack", "Active"], "{:?}", history(&ns).await?);
+    ns.remove().await
+}
+
+#[tokio::test]
+async fn a_pod_that_starts_while_a_change_is_on_trial_serves_what_is_known_to_work() -> Result<()> {
+    let _operator = shared_operator().await;
+    let ns = Namespace::create("on-trial").await?;
+    ns.bring_up_instance(2).await?;
+    ns.apply_instance(json!({"replicas": 2, "rollout": {"progressDeadlineSeconds": 60}})).await?;
+    ns.install_plugin("chaos", &package("chaos")?, label("good", "ok")).await?;
+    ns.await_plugin_ready("chaos").await?;
+    all_say(&ns, "good").await?;
+
+    ns.apply_plugin("chaos", label("bad", "fail")).await?;
+    ns.await_condition("checkstackplugin/chaos", "Loaded", "False", "InitFailed", PATIENCE).await?;
+    let old = ns.core_pod_names().await?;
+    ns.kubectl(&["delete", "pod", &old[0], "--wait=false"]).await?;
+    eventually("the new pod is Ready", PATIENCE, || async {
+        ensure!(!ns.core_pod_names().await?.contains(&old[0]), "the old pod");
+        ns.ensure_core_pods_ready(2).await
+    })
+    .await?;
+    ensure!(history(&ns).await? == ["RollingOut", "Active"], "too late to say anything: {:?}", history(&ns).await?);
+    all_say(&ns, "good").await?;
+
+    // It is judged like the others: what it serves is not what it was to serve.
+    let told = ns.condition("checkstackplugin/chaos", "Ready").await?;
+    ensure!(told.status == "False", "{told:?}");
+    ns.apply_plugin("chaos", label("better", "ok")).await?;
+    ns.await_plugin_ready("chaos").await?;
+    eventually("all pods have the next change", PATIENCE, || all_say(&ns, "better")).await?;
     ns.remove().await
 }

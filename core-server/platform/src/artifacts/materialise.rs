@@ -1,6 +1,6 @@
-//! From the store to the pod's directory: read, verify, unpack, compile.
+//! From the store to the pod's directory: read, verify, unpack.
 //!
-//! The same code runs in the init container (`materialise`), so that a starting server finds
+//! The same code runs in the init container (`materialise`), which compiles as well, so that a starting server finds
 //! everything done, and in the running server for plugins that arrive later.
 
 use std::fs::File;
@@ -36,7 +36,7 @@ pub(crate) struct Materialiser {
     directory: PathBuf,
     /// Unpacking and compiling use a whole CPU each.
     turns: Arc<Semaphore>,
-    /// Whether what an earlier server left behind has been deleted.
+    /// Whether what cannot be trusted of what an earlier server left behind has been deleted.
     cleaned: Arc<Once>,
 }
 
@@ -52,8 +52,8 @@ impl Materialiser {
     pub(crate) async fn materialise_all(&self, entries: &[PluginEntry]) -> Vec<(PluginEntry, PluginFailure)> {
         futures::stream::iter(entries)
             .map(|entry| async move {
-                match self.materialise(entry).await {
-                    Ok(_) => {
+                match self.compile(entry).await {
+                    Ok(()) => {
                         info!(plugin = %entry.plugin_id, version = %entry.version, digest = %entry.digest, "materialised");
                         None
                     }
@@ -69,33 +69,36 @@ impl Materialiser {
             .await
     }
 
-    /// Verified, unpacked and compiled.
+    /// Verified and unpacked.
     pub(crate) async fn materialise(&self, entry: &PluginEntry) -> Result<MaterialisedArtifact, PluginFailure> {
-        let mut turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| internal("the server is shutting down"))?;
         let artifact = self.artifact(entry.digest);
-        if !is_complete(&artifact).await {
-            let bytes = self.fetch(entry.digest).await?;
-            let (entry, artifact) = (entry.clone(), artifact.clone());
-            let clean = self.clean();
-            // Hashing, unpacking and writing block. They go on when nobody waits any more, and so the
-            // turn goes with them.
-            let unpack = tokio::task::spawn_blocking(move || {
-                clean();
-                (turn, unpack(&bytes, &entry, &artifact))
-            });
-            let (returned, unpacked) = unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))?;
-            unpacked?;
-            turn = returned;
+        if self.cleaned.is_completed() && is_complete(&artifact).await {
+            return Ok(artifact);
         }
-        let precompile = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact));
-        precompile.await.map_err(|_| {
-            PluginFailure::transient(
-                PluginReason::DeadlineExceeded,
-                format!("the component was not compiled within {} s; the compilation goes on and is waited for again", COMPILE.as_secs()),
-            )
-        })??;
-        drop(turn);
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| internal("the server is shutting down"))?;
+        tokio::task::spawn_blocking(self.clean()).await.map_err(|error| internal(error.to_string()))?;
+        if is_complete(&artifact).await {
+            return Ok(artifact);
+        }
+        let bytes = self.fetch(entry.digest).await?;
+        let (entry, unpacked) = (entry.clone(), artifact.clone());
+        // Hashing, unpacking and writing block. They go on when nobody waits any more, and so the
+        // turn goes with them.
+        let unpack = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            unpack(&bytes, &entry, &unpacked)
+        });
+        unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
         Ok(artifact)
+    }
+
+    /// The same, and compiled.
+    async fn compile(&self, entry: &PluginEntry) -> Result<(), PluginFailure> {
+        let artifact = self.materialise(entry).await?;
+        let _turn = self.turns.acquire().await.map_err(|_| internal("the server is shutting down"))?;
+        let compiled = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact)).await;
+        let late = || format!("the component was not compiled within {} s; the server goes on with it", COMPILE.as_secs());
+        compiled.map_err(|_| PluginFailure::transient(PluginReason::DeadlineExceeded, late()))?
     }
 
     /// The migrations of a materialised artifact.
@@ -192,9 +195,8 @@ fn check_identity(package: &PluginPackage, entry: &PluginEntry) -> Result<(), Pl
     Ok(())
 }
 
-/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name. Not
-/// even one of the node: an emptyDir outlives it with what has reached the disk, and a name may get
-/// there before the content does.
+/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name. What a
+/// crash of the node leaves is not used (see [`sweep::clean`]), so nobody waits for the disk.
 fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Result<()> {
     let parent = artifact.directory.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
@@ -210,9 +212,6 @@ fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Resu
             write(&migrations.join(format!("{stem}.down.sql")), down.as_bytes())?;
         }
     }
-    for directory in [migrations.as_path(), building.path()] {
-        File::open(directory)?.sync_all()?;
-    }
     match std::fs::rename(building.path(), &artifact.directory) {
         Ok(()) => {
             // It has moved; there is nothing left to delete.
@@ -225,11 +224,8 @@ fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Resu
     }
 }
 
-/// Returns when it is on the disk.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    File::create_new(path)?.write_all(content)
 }
 
 fn read_migrations(directory: &Path) -> io::Result<Vec<Migration>> {

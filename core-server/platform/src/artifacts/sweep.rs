@@ -2,12 +2,13 @@
 //!
 //! Whatever has an artifact's name is whole: it gets that name last and loses it first. So a server
 //! that is killed in the middle leaves nothing that looks like an artifact and is none, only
-//! directories with other names, which the next one deletes.
+//! directories with other names, which the next one deletes. A node that goes down may leave anything:
+//! nothing here waits for the disk. What is there from before it came up again is deleted.
 
 use std::io;
 use std::path::Path;
 
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 /// What directories are called that are not complete yet.
@@ -15,11 +16,27 @@ pub(super) const UNPACKING: &str = ".unpacking-";
 /// What directories are called that may have been deleted in part.
 const DELETING: &str = ".deleting-";
 
-/// Deletes what a server left behind that was killed. At the start only: what is being unpacked
-/// looks the same.
+/// Where the running kernel says which of its runs this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Deletes what cannot be trusted to be whole: what a server left behind that was killed, and everything
+/// if the node has been down since. At the start only: what is being unpacked looks the same.
 pub(super) fn clean(directory: &Path) {
-    let left_behind = |name: &str| name.starts_with(UNPACKING) || name.starts_with(DELETING);
-    delete_all(directory, left_behind, remove);
+    clean_in(directory, std::fs::read_to_string(BOOT_ID).ok());
+}
+
+fn clean_in(directory: &Path, boot: Option<String>) {
+    let marker = directory.with_extension("boot");
+    if boot.is_some() && std::fs::read_to_string(&marker).ok() == boot {
+        let left_behind = |name: &str| name.starts_with(UNPACKING) || name.starts_with(DELETING);
+        return delete_all(directory, left_behind, remove);
+    }
+    delete_all(directory, |_| true, remove);
+    let marked =
+        directory.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&marker, boot.unwrap_or_default()));
+    if let Err(error) = marked {
+        debug!(path = %marker.display(), %error, "artifacts will be unpacked again by the next server here");
+    }
 }
 
 /// Deletes what is not wanted any more.
@@ -97,10 +114,29 @@ mod tests {
 
     #[test]
     fn the_next_server_deletes_what_was_left_behind() {
-        let directory = directory(&["new", "old", ".unpacking-x", ".deleting-y"]);
-        clean(directory.path());
-        assert_eq!(names(directory.path()), ["new", "old"]);
-        clean(&directory.path().join("missing"));
+        let state = directory(&[]);
+        let artifacts = state.path().join("artifacts");
+        let clean = |boot: Option<&str>| clean_in(&artifacts, boot.map(str::to_owned));
+        let unpack = |name: &str| std::fs::create_dir_all(artifacts.join(name)).unwrap();
+        clean(Some("boot 1"));
+        for name in ["new", "old", ".unpacking-x", ".deleting-y"] {
+            unpack(name);
+        }
+        clean(Some("boot 1"));
+        assert_eq!(names(&artifacts), ["new", "old"]);
+
+        // The node was down.
+        clean(Some("boot 2"));
+        assert!(names(&artifacts).is_empty());
+        unpack("new");
+        clean(Some("boot 2"));
+        assert_eq!(names(&artifacts), ["new"]);
+        // Nobody knows.
+        for _ in 0..2 {
+            unpack("new");
+            clean(None);
+            assert!(names(&artifacts).is_empty());
+        }
     }
 
     #[test]

@@ -6,12 +6,13 @@ use sqlx::{PgConnection, SqlStr};
 use super::{DatabaseError, identity};
 
 /// Numbers, names and texts. Forward only: what was released is never edited, and sqlx refuses a text that has changed.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "instance", include_str!("../../migrations/0002_instance.sql")),
     (3, "artifacts_in_use", include_str!("../../migrations/0003_artifacts_in_use.sql")),
     (4, "compiled_code", include_str!("../../migrations/0004_compiled_code.sql")),
     (5, "plugin_schema_users", include_str!("../../migrations/0005_plugin_schema_users.sql")),
+    (6, "plugin_settings", include_str!("../../migrations/0006_plugin_settings.sql")),
 ];
 
 /// For `pg_advisory_lock`: held while the schema is migrated.

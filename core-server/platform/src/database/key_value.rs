@@ -1,15 +1,10 @@
 //! The key-value store of plugins: one table of the core, which no plugin's role can read.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_plugin_package::PluginId;
-use futures::future::BoxFuture;
-use sqlx::PgConnection;
-use tokio::sync::Semaphore;
 
+use super::turns::{self, Turns, Unavailable};
 use super::{Database, DatabaseError};
 use crate::plugin::{KeyValueError, KeyValueStore};
 
@@ -19,53 +14,22 @@ const MAX_KEY_BYTES: usize = 512;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// Most keys of one page.
 const MAX_KEYS: u32 = 1_000;
-/// Waiting for a turn among the calls of the same plugin, and then for a connection among those of
-/// all plugins.
-const TURN: Duration = Duration::from_secs(2);
-const CONNECTION: Duration = Duration::from_secs(2);
-/// One statement; PostgreSQL ends it before.
-const STATEMENT: Duration = Duration::from_millis(3500);
 /// Expired entries that are deleted in one go: meanwhile they are locked.
 const SWEPT_AT_ONCE: i64 = 100;
 
 /// The entries of one plugin.
-pub(crate) struct PluginKeyValue {
-    database: Database,
-    plugin_id: PluginId,
-    turns: Arc<Semaphore>,
-}
+pub(crate) struct PluginKeyValue(Turns);
 
 impl PluginKeyValue {
     pub(crate) fn new(database: Database, plugin_id: PluginId) -> Self {
-        Self { turns: database.key_value_shares().of(&plugin_id), database, plugin_id }
-    }
-
-    /// One statement, when it is this call's turn. A plugin has fewer turns at a time than there are
-    /// connections: what it waits for is not what others wait for.
-    async fn in_turn<T: Send, Work>(&self, work: Work) -> Result<T, KeyValueError>
-    where
-        Work: for<'c> FnOnce(String, &'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
-    {
-        let _turn = tokio::time::timeout(TURN, self.turns.acquire())
-            .await
-            .map_err(|_| {
-                let turns = self.database.key_value_shares().size();
-                unavailable(format!(
-                    "all {turns} calls of the key-value store that the plugin may make at a time in this pod are under way"
-                ))
-            })?
-            .map_err(|_| unavailable("the store is closed"))?;
-        let plugin_id = self.plugin_id.to_string();
-        let run = self.database.run_key_value(CONNECTION, STATEMENT, |connection| work(plugin_id, connection));
-        run.await.map_err(|error| match error.code() {
-            Some("55P03") => unavailable("other calls are changing the entry, and it did not become free in time"),
-            _ => unavailable(error.to_string()),
-        })
+        Self(Turns::new(database, plugin_id))
     }
 }
 
-fn unavailable(message: impl Into<String>) -> KeyValueError {
-    KeyValueError::Unavailable(message.into())
+impl From<Unavailable> for KeyValueError {
+    fn from(Unavailable(message): Unavailable) -> Self {
+        Self::Unavailable(message)
+    }
 }
 
 #[async_trait]
@@ -74,7 +38,8 @@ impl KeyValueStore for PluginKeyValue {
         check_key(key)?;
         let key = key.to_owned();
         let value: Option<Vec<u8>> = self
-            .in_turn(move |plugin_id, connection| {
+            .0
+            .take(move |plugin_id, connection| {
                 Box::pin(
                     sqlx::query_scalar(
                         "SELECT value FROM checkstack.plugin_kv \
@@ -95,22 +60,23 @@ impl KeyValueStore for PluginKeyValue {
         if value.len() > MAX_VALUE_BYTES {
             return Err(KeyValueError::Invalid(format!("the value has {} bytes; {MAX_VALUE_BYTES} are allowed", value.len())));
         }
-        self.in_turn(move |plugin_id, connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO checkstack.plugin_kv (plugin_id, key, value, expires_at) \
+        self.0
+            .take(move |plugin_id, connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO checkstack.plugin_kv (plugin_id, key, value, expires_at) \
                      VALUES ($1, $2, $3, now() + make_interval(secs => $4)) \
                      ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
-                )
-                .bind(plugin_id)
-                .bind(key)
-                .bind(&value[..])
-                .bind(ttl_seconds.map(f64::from))
-                .execute(connection)
-                .await
+                    )
+                    .bind(plugin_id)
+                    .bind(key)
+                    .bind(&value[..])
+                    .bind(ttl_seconds.map(f64::from))
+                    .execute(connection)
+                    .await
+                })
             })
-        })
-        .await?;
+            .await?;
         Ok(())
     }
 
@@ -118,7 +84,8 @@ impl KeyValueStore for PluginKeyValue {
         check_key(key)?;
         let key = key.to_owned();
         let was_visible: Option<bool> = self
-            .in_turn(move |plugin_id, connection| {
+            .0
+            .take(move |plugin_id, connection| {
                 Box::pin(
                     sqlx::query_scalar(
                         "DELETE FROM checkstack.plugin_kv WHERE plugin_id = $1 AND key = $2 \
@@ -141,7 +108,7 @@ impl KeyValueStore for PluginKeyValue {
             return Err(KeyValueError::Invalid("a key may not contain a zero byte".into()));
         }
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.in_turn(move |plugin_id, connection| {
+        let keys = self.0.take(move |plugin_id, connection| {
             Box::pin(
                 sqlx::query_scalar(
                     "SELECT key FROM checkstack.plugin_kv \
@@ -156,8 +123,8 @@ impl KeyValueStore for PluginKeyValue {
                 .bind(last_with(&prefix))
                 .fetch_all(connection),
             )
-        })
-        .await
+        });
+        Ok(keys.await?)
     }
 }
 
@@ -183,7 +150,7 @@ pub(crate) async fn sweep(database: &Database) -> Result<u64, DatabaseError> {
     let mut swept = 0;
     loop {
         let result = database
-            .run_key_value(CONNECTION, STATEMENT, |connection| {
+            .run_key_value(turns::CONNECTION, turns::STATEMENT, |connection| {
                 Box::pin(
                     sqlx::query(
                         "DELETE FROM checkstack.plugin_kv WHERE (plugin_id, key) IN \

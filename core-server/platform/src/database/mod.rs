@@ -2,8 +2,8 @@
 //! its own.
 //!
 //! [`Database`] is the core's connections. What belongs to plugins is made in [`provision`], reached
-//! through [`sessions`] with the plugin's own role, and offered to it as [`sql::PluginSql`] and
-//! [`key_value::PluginKeyValue`]. How many connections there are for each is said in [`division`].
+//! through [`sessions`] with the plugin's own role, and offered to it as [`sql::PluginSql`],
+//! [`key_value::PluginKeyValue`] and [`settings::PluginSettings`]. How many connections there are for each is said in [`division`].
 
 pub(crate) mod connect;
 mod core_schema;
@@ -23,8 +23,10 @@ mod repair;
 mod roles;
 pub(crate) mod schema_users;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 mod shares;
 pub(crate) mod sql;
+mod turns;
 pub(crate) mod values;
 
 use std::time::Duration;
@@ -107,7 +109,7 @@ impl Database {
     where
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        let connection = acquire(&self.key_value, "key-value stores", wait).await?;
+        let connection = acquire(&self.key_value, "key-value stores and settings", wait).await?;
         run_on(connection, deadline, work).await
     }
 

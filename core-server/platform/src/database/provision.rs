@@ -57,7 +57,7 @@ impl Provisioner {
         Provisioned { schema: role.schema.clone(), login: self.sessions.login(role, statement_deadline) }
     }
 
-    /// Removes the schema with all that is in it, the role, and the key-value entries. True when
+    /// Removes the schema with all that is in it, the role, the key-value entries and the settings. True when
     /// there was anything.
     pub(crate) async fn purge(&self, plugin_id: &PluginId) -> Result<bool, DatabaseError> {
         self.sessions.close_idle_of(plugin_id);
@@ -82,8 +82,12 @@ impl Provisioner {
                     roles::run(&mut transaction, format!("DROP ROLE IF EXISTS {}", names::quoted(&role))).await?;
                     let entries =
                         sqlx::query("DELETE FROM checkstack.plugin_kv WHERE plugin_id = $1").bind(&id).execute(&mut *transaction).await?;
+                    let settings = sqlx::query("DELETE FROM checkstack.plugin_settings WHERE plugin_id = $1")
+                        .bind(&id)
+                        .execute(&mut *transaction)
+                        .await?;
                     transaction.commit().await?;
-                    Ok(had_database.rows_affected() + entries.rows_affected() > 0)
+                    Ok(had_database.rows_affected() + entries.rows_affected() + settings.rows_affected() > 0)
                 })
             })
             .await

@@ -76,6 +76,8 @@ pub(crate) struct Lifecycle {
 struct InForce {
     set: Arc<PluginSet>,
     hash: Digest,
+    /// What the pod starts with: it is known to work, and newer sets wait for it.
+    is_first: bool,
 }
 
 /// What became of a set that was offered.
@@ -104,7 +106,7 @@ impl Lifecycle {
     /// Begins with no plugins.
     pub(crate) fn start(settings: LifecycleSettings, stages: Stages, readiness: ReadinessRegistry, once_ready: OnceReady) -> Self {
         let fleet = Fleet::new(&settings.instance);
-        let empty = InForce { set: Arc::new(PluginSet::empty(&settings.instance)), hash: fleet.set_hash };
+        let empty = InForce { set: Arc::new(PluginSet::empty(&settings.instance)), hash: fleet.set_hash, is_first: false };
         let accepted = Mutex::new((0, empty.hash));
         let (sets, sets_receiver) = watch::channel(empty);
         let (commands, commands_receiver) = mpsc::channel(COMMANDS);
@@ -121,9 +123,19 @@ impl Lifecycle {
         Self { instance: settings.instance, accepted, sets, commands, reports, secrets, task: Mutex::new(Some(task)), ended }
     }
 
+    /// Begins with a set that the pod found when it started. Its revision.
+    pub(crate) fn begin_with(&self, set: PluginSet) -> Result<u64, Rejected> {
+        let revision = set.revision;
+        self.accept(set, SecretValues::default(), true).map(|_| revision)
+    }
+
     /// Offers a set, with the secret values that belong to it. A newer one supersedes what is being
-    /// done for an older one.
+    /// done for an older one, but for the one that the pod began with.
     pub(crate) fn offer(&self, set: PluginSet, values: SecretValues) -> Result<Accepted, Rejected> {
+        self.accept(set, values, false)
+    }
+
+    fn accept(&self, set: PluginSet, values: SecretValues, is_first: bool) -> Result<Accepted, Rejected> {
         if set.instance != self.instance {
             return Err(Rejected::WrongInstance { found: set.instance, expected: self.instance.clone() });
         }
@@ -142,7 +154,7 @@ impl Lifecycle {
         }
         *accepted = (set.revision, hash);
         self.secrets.deliver(values);
-        self.sets.send_replace(InForce { set: Arc::new(set), hash });
+        self.sets.send_replace(InForce { set: Arc::new(set), hash, is_first });
         Ok(Accepted::New)
     }
 
@@ -167,21 +179,22 @@ impl Lifecycle {
         in_set || self.report().plugins.iter().any(|plugin| plugin.plugin_id == *plugin_id)
     }
 
-    /// Waits until the rest of the server knows which plugins the newest set has. False if that takes
-    /// longer.
-    pub(crate) async fn known(&self, deadline: Duration) -> bool {
-        let revision = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).0;
-        let mut reports = self.reports.clone();
-        let known = reports.wait_for(|report| report.revision >= revision);
-        matches!(tokio::time::timeout(deadline, known).await, Ok(Ok(_)))
+    /// Waits until the rest of the server knows which plugins the set of a revision has, or a newer one.
+    /// False if that takes longer.
+    pub(crate) async fn known(&self, revision: u64, deadline: Duration) -> bool {
+        self.reports_until(deadline, |report| report.revision >= revision).await
     }
 
-    /// Waits until all that can be done for the newest set has been done. False if that takes longer.
-    pub(crate) async fn settled(&self, deadline: Duration) -> bool {
-        let revision = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).0;
+    /// Waits until all that can be done for the set of a revision has been done, or a newer one has come. False
+    /// if that takes longer.
+    pub(crate) async fn settled(&self, revision: u64, deadline: Duration) -> bool {
+        self.reports_until(deadline, |report| report.revision > revision || (report.revision == revision && report.settled)).await
+    }
+
+    async fn reports_until(&self, deadline: Duration, condition: impl Fn(&PodReport) -> bool) -> bool {
         let mut reports = self.reports.clone();
-        let settled = reports.wait_for(|report| report.settled && report.revision >= revision);
-        matches!(tokio::time::timeout(deadline, settled).await, Ok(Ok(_)))
+        let reached = reports.wait_for(|report| condition(report));
+        matches!(tokio::time::timeout(deadline, reached).await, Ok(Ok(_)))
     }
 
     /// Waits until the task that owns the plugins is no more: after [`Self::shut_down`], or by a fault

@@ -1,7 +1,7 @@
 //! What to do next: a pure function of the fleet's state and the time.
 //!
-//! - **In order.** Plugins are initialised, and then announced, one after the other in dependency
-//!   order, and all are loaded before the first is initialised.
+//! - **In order.** Plugins are initialised, and then announced, after those that they need, a few at
+//!   a time. All are loaded before the first is initialised, and initialised before the first is told so.
 //! - **But nobody waits long for a sick one.** What takes longer than [`PATIENCE`] at a stage, or
 //!   has failed before, holds up only its dependents.
 //! - **New beside old.** What runs is touched only when the set no longer has it, or no longer has
@@ -22,6 +22,10 @@ use super::swap::{Rejection, Swaps};
 
 /// For how long others wait for a plugin that is busy with something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So many are initialised, or announced, at a time: each may take much of the processor and of the
+/// database, and has a deadline.
+const AT_ONCE: usize = 8;
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,13 +149,12 @@ struct Planner<'a> {
     initialises: bool,
 }
 
-/// Whether of those that come before in the order some that others wait for are
-#[derive(Default)]
-struct Earlier {
-    /// not initialised yet,
-    initialise: bool,
-    /// not active yet.
-    announce: bool,
+/// How many more may begin now
+struct Room {
+    /// to be initialised,
+    initialise: usize,
+    /// to be announced.
+    announce: usize,
 }
 
 impl Planner<'_> {
@@ -164,7 +167,7 @@ impl Planner<'_> {
         actions.extend(self.cancellations());
         actions.extend(self.next_to_take_down().map(Action::TakeDown));
         let (mut activated, mut waiting) = (BTreeSet::new(), BTreeSet::new());
-        let mut earlier = Earlier::default();
+        let mut room = Room { initialise: self.room(Stage::Initialising), announce: self.room(Stage::Announcing) };
         for plugin_id in &self.fleet.order {
             let Some(slot) = self.fleet.slot(plugin_id) else { continue };
             match &slot.attempt {
@@ -176,10 +179,8 @@ impl Planner<'_> {
                         activated.extend(group);
                     }
                 }
-                Some(attempt) => actions.extend(self.advance(&earlier, plugin_id, attempt)),
+                Some(attempt) => actions.extend(self.advance(&mut room, plugin_id, attempt)),
             }
-            earlier.initialise |= self.is_worth_waiting_for(slot, Stage::Initialising);
-            earlier.announce |= self.is_worth_waiting_for(slot, Stage::Announcing);
         }
         Plan { look_again: self.look_again(), actions }
     }
@@ -240,24 +241,37 @@ impl Planner<'_> {
         !is_running && is_due && wanted.obstacle.is_none() && dependencies.iter().all(|(id, range)| self.is_within_reach(id, range))
     }
 
-    fn advance(&self, earlier: &Earlier, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {
-        let dependencies = &attempt.version.entry.dependencies;
+    fn room(&self, stage: Stage) -> usize {
+        // What takes long takes little.
+        let is_busy = |attempt: &&Attempt| attempt.stage == stage && self.now.saturating_duration_since(attempt.since) < PATIENCE;
+        AT_ONCE.saturating_sub(self.fleet.all().filter_map(|(_, slot)| slot.attempt.as_ref()).filter(is_busy).count())
+    }
+
+    fn advance(&self, room: &mut Room, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {
         match attempt.stage {
-            Stage::Prepared => {
-                let can_be_called = |(id, range): (&PluginId, &String)| {
-                    let comes = attempt.form == Form::Running || runs(self.fleet, id, range) || is_initialised(self.fleet, id, range);
-                    comes && !self.doomed.contains(id) && !self.swaps.is_on_its_way(id, plugin_id)
-                };
-                let in_turn = !self.loads && !earlier.initialise;
-                (in_turn && dependencies.iter().all(can_be_called)).then(|| Action::Initialise(plugin_id.clone()))
+            Stage::Prepared if !self.loads && room.initialise > 0 && self.can_be_initialised(plugin_id, attempt) => {
+                room.initialise -= 1;
+                Some(Action::Initialise(plugin_id.clone()))
             }
-            Stage::Initialised => {
-                let is_announced = |(id, incarnation): (&PluginId, &u64)| self.swaps.is_announced(id, *incarnation);
-                let in_turn = !self.initialises && !earlier.announce;
-                (in_turn && attempt.bound.iter().all(is_announced)).then(|| Action::Announce(plugin_id.clone()))
+            Stage::Initialised if !self.initialises && room.announce > 0 && self.can_be_announced(attempt) => {
+                room.announce -= 1;
+                Some(Action::Announce(plugin_id.clone()))
             }
-            Stage::Preparing | Stage::Initialising | Stage::Announcing | Stage::Announced => None,
+            _ => None,
         }
+    }
+
+    /// Whether all that it needs can be called.
+    fn can_be_initialised(&self, plugin_id: &PluginId, attempt: &Attempt) -> bool {
+        attempt.version.entry.dependencies.iter().all(|(id, range)| {
+            let comes = attempt.form == Form::Running || runs(self.fleet, id, range) || is_initialised(self.fleet, id, range);
+            comes && !self.doomed.contains(id) && !self.swaps.is_on_its_way(id, plugin_id)
+        })
+    }
+
+    /// Whether all that it needs have been told.
+    fn can_be_announced(&self, attempt: &Attempt) -> bool {
+        attempt.bound.iter().all(|(id, incarnation)| self.swaps.is_announced(id, *incarnation))
     }
 
     /// Whether a plugin is not past `stage`, and worth waiting for.

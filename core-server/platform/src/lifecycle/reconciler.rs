@@ -31,6 +31,9 @@ use crate::readiness::Probe;
 /// For old versions that are still being drained when everything else is down.
 const STRAGGLERS: Duration = Duration::from_secs(10);
 
+/// How long a newer set waits for the one that the pod began with.
+const BEGINNING: Duration = Duration::from_secs(10);
+
 /// What others ask of the lifecycle, beside new sets.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -50,6 +53,8 @@ pub(super) struct Reconciler {
     pub(super) running_stages: JoinSet<(PluginId, Event)>,
     /// Old versions that are being drained beside the new ones.
     pub(super) draining: TaskTracker,
+    /// Until when the pod is busy with what it began with: a newer set, which may fail, waits for that.
+    beginning: Option<Instant>,
     /// Everything is being taken down.
     pub(super) is_ending: bool,
     swept: Option<Digest>,
@@ -105,6 +110,7 @@ impl Reconciler {
             serving: BTreeMap::new(),
             running_stages: JoinSet::new(),
             draining: TaskTracker::new(),
+            beginning: None,
             is_ending: false,
             swept: None,
             routes_changed: false,
@@ -118,8 +124,10 @@ impl Reconciler {
             let look_again = self.act();
             self.publish();
             self.sweep().await;
+            self.look_at_beginning();
+            let look_again = look_again.into_iter().chain(self.beginning).min();
             tokio::select! {
-                Ok(()) = sets.changed(), if !shutting_down => self.adopt(&sets.borrow_and_update().clone()),
+                Ok(()) = sets.changed(), if !shutting_down && self.beginning.is_none() => self.adopt(&sets.borrow_and_update().clone()),
                 command = commands.recv(), if !shutting_down => shutting_down = self.obey(command.as_ref()),
                 ended = all_ended(&mut self.running_stages), if !self.running_stages.is_empty() => {
                     for stage in ended {
@@ -183,7 +191,12 @@ impl Reconciler {
         }
     }
 
-    fn adopt(&mut self, InForce { set, hash }: &InForce) {
+    fn look_at_beginning(&mut self) {
+        let is_over = |until: &Instant| self.publisher.report().settled || *until <= Instant::now();
+        self.beginning = self.beginning.filter(|until| !is_over(until));
+    }
+
+    fn adopt(&mut self, InForce { set, hash, is_first }: &InForce) {
         info!(revision = set.revision, plugins = set.plugins.len(), "working towards a new plugin set");
         for entry in &set.plugins {
             let unknown = entry.unknown_fields();
@@ -192,7 +205,9 @@ impl Reconciler {
                 warn!(plugin = %entry.plugin_id, fields, "the plugin set is of a newer release; these fields have no effect in this one");
             }
         }
-        self.fleet.adopt(set, *hash, Instant::now());
+        let now = Instant::now();
+        self.fleet.adopt(set, *hash, now);
+        self.beginning = is_first.then(|| now + BEGINNING);
         self.routes_changed = true;
     }
 

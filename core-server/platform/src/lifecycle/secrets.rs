@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::plugin::PluginFailure;
 
+/// How the files of a plugin end: its values now, and those that go with its form before, with which a pod may start.
+const MOUNTED: [&str; 2] = ["json", "last-good"];
 /// A Secret has at most 1 MiB.
 const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
 
@@ -23,7 +25,7 @@ pub(crate) struct SecretConfig {
 }
 
 impl SecretConfig {
-    /// `directory` has `<plugin id>.json` files; it need not exist.
+    /// `directory` has `<plugin id>.json` and `<plugin id>.last-good` files; it need not exist.
     pub(crate) fn new(directory: PathBuf, key: SealingKey) -> Self {
         Self { directory, key, delivered: Mutex::default() }
     }
@@ -50,17 +52,20 @@ impl SecretConfig {
         if let Some(values) = delivered.filter(are_expected) {
             return Ok(values);
         }
-        self.mounted(plugin_id).await.filter(are_expected).ok_or_else(|| {
-            PluginFailure::transient(
-                PluginReason::SecretConfigMissing,
-                "the values of spec.configFrom that the plugin set names have not arrived in this pod yet",
-            )
-        })
+        for kind in MOUNTED {
+            if let Some(values) = self.mounted(plugin_id, kind).await.filter(are_expected) {
+                return Ok(values);
+            }
+        }
+        Err(PluginFailure::transient(
+            PluginReason::SecretConfigMissing,
+            "the values of spec.configFrom that the plugin set names have not arrived in this pod yet",
+        ))
     }
 
     /// The file as it is now: the kubelet exchanges it some time after the Secret was changed.
-    async fn mounted(&self, plugin_id: &PluginId) -> Option<Map<String, Value>> {
-        let path = self.directory.join(format!("{plugin_id}.json"));
+    async fn mounted(&self, plugin_id: &PluginId, kind: &str) -> Option<Map<String, Value>> {
+        let path = self.directory.join(format!("{plugin_id}.{kind}"));
         let metadata = tokio::fs::metadata(&path).await.ok()?;
         if metadata.len() > MAX_FILE_BYTES {
             return None;
@@ -90,6 +95,7 @@ mod tests {
             dependencies: BTreeMap::new(),
             critical: false,
             config: json!({ "url": "https://acme.io", "password": "" }).as_object().unwrap().clone(),
+            config_version: 1,
             secret_config_hash,
             grants: Grants::default(),
             unknown: Map::new(),
@@ -116,5 +122,7 @@ mod tests {
         assert_eq!(config.merged(&entry(Some(hash("two")))).await.unwrap()["password"], "two");
         assert_eq!(config.merged(&entry(Some(hash("one")))).await.unwrap()["password"], "one", "the mounted ones still count");
         assert!(config.merged(&entry(Some(hash("three")))).await.is_err());
+        std::fs::write(mounted.path().join("uptime.last-good"), serde_json::to_vec(&values("three")).unwrap()).unwrap();
+        assert_eq!(config.merged(&entry(Some(hash("three")))).await.unwrap()["password"], "three", "a pod may start with the form before");
     }
 }

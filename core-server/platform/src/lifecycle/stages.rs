@@ -17,6 +17,7 @@ use crate::database::key_value::PluginKeyValue;
 use crate::database::provision::{self, Provisioner};
 use crate::database::schema_users::{SchemaUsers, newest};
 use crate::database::sessions::PluginSessions;
+use crate::database::settings::PluginSettings;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers};
@@ -34,6 +35,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Calls under way when a plugin is taken down.
 const DRAIN: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// What helps against a deadline.
+const MORE_TIME: &str = "raise spec.grants.deadline if it needs longer";
 
 /// What the stages work with.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl Stages {
         let artifact = self.materialiser.materialise(entry).await?;
         let peers = Arc::new(Peers::default());
         let load = self.loader.load(entry, &artifact, self.services(entry, config, peers.clone()));
-        let plugin = guarded("loading", LOAD, load).await?;
+        let plugin = guarded("loading", LOAD, "what is being compiled goes on, and is waited for again", load).await?;
         Ok(Loaded { plugin, peers, artifact })
     }
 
@@ -84,12 +87,12 @@ impl Stages {
                 "the package has migrations, but the plugin is not granted a database: set spec.grants.database to true",
             ));
         }
-        guarded("init", init_deadline(entry), loaded.plugin.init()).await
+        guarded("init", init_deadline(entry), MORE_TIME, loaded.plugin.init()).await
     }
 
     /// Tells it that all plugins are ready. What is to take the place of another version has to show that it can.
     pub(crate) async fn announce(&self, entry: &PluginEntry, loaded: &Loaded, replaces: bool) -> Result<(), PluginFailure> {
-        guarded("after-plugins-ready", init_deadline(entry), loaded.plugin.after_plugins_ready()).await?;
+        guarded("after-plugins-ready", init_deadline(entry), MORE_TIME, loaded.plugin.after_plugins_ready()).await?;
         if replaces {
             probe(entry, loaded.plugin.as_ref()).await?;
             self.settle_schema(entry, &loaded.artifact).await;
@@ -172,12 +175,15 @@ impl Stages {
             Arc::new(PluginSql::new(self.sessions.clone(), login, call_deadline(entry))) as _
         });
         let key_value = has_database.then(|| Arc::new(PluginKeyValue::new(self.database.clone(), plugin_id.clone())) as _);
+        let settings = has_database.then(|| Arc::new(PluginSettings::new(self.database.clone(), plugin_id.clone())) as _);
         PluginServices {
             plugin_id,
             config: Arc::new(config),
+            config_version: entry.config_version,
             grants: Arc::new(entry.grants.understood()),
             dependencies: Arc::new(BTreeMap::clone(&entry.dependencies)),
             key_value,
+            settings,
             sql,
             peers,
         }
@@ -192,7 +198,7 @@ async fn probe(entry: &PluginEntry, plugin: &dyn Plugin) -> Result<(), PluginFai
             PluginFailure::transient(PluginReason::ProbeFailed, message)
         };
         let check = async { plugin.check(name).await.map_err(|failure| failed(&failure.to_string())) };
-        let ProbeOutcome { ok, message } = guarded("a probe", call_deadline(entry) + GRACE, check).await?;
+        let ProbeOutcome { ok, message } = guarded("a probe", call_deadline(entry) + GRACE, MORE_TIME, check).await?;
         if !ok {
             return Err(failed(message.as_deref().unwrap_or("it does not say why")));
         }
@@ -209,13 +215,18 @@ fn init_deadline(entry: &PluginEntry) -> Duration {
 }
 
 /// Runs something of a plugin's so that neither silence nor a panic gets any further.
-async fn guarded<T>(what: &str, deadline: Duration, call: impl Future<Output = Result<T, PluginFailure>>) -> Result<T, PluginFailure> {
+async fn guarded<T>(
+    what: &str,
+    deadline: Duration,
+    remedy: &str,
+    call: impl Future<Output = Result<T, PluginFailure>>,
+) -> Result<T, PluginFailure> {
     match tokio::time::timeout(deadline, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(PluginFailure::transient(PluginReason::Internal, format!("the plugin's host panicked during {what}"))),
         Err(_) => Err(PluginFailure::transient(
             PluginReason::DeadlineExceeded,
-            format!("{what} did not finish within {} ms: raise spec.grants.deadline if it needs longer", deadline.as_millis()),
+            format!("{what} did not finish within {} ms: {remedy}", deadline.as_millis()),
         )),
     }
 }

@@ -253,6 +253,7 @@ fn entry(plugin: &str, dependencies: &[&str]) -> PluginEntry {
         dependencies: dependencies.iter().map(dependency).collect(),
         critical: false,
         config: serde_json::Map::new(),
+        config_version: 1,
         secret_config_hash: None,
         grants: Grants::default(),
         unknown: serde_json::Map::new(),
@@ -267,9 +268,22 @@ fn plugins_come_up_in_dependency_order_all_initialised_before_the_first_is_told(
     simulation.adopt(&[entry("c", &["b"]), entry("d", &[]), entry("b", &["a"]), entry("a", &[])]);
     assert!(!simulation.report().settled);
     simulation.run_until_quiet();
-    let expected = "init d, init a, init b, init c, ready d, active d, ready a, active a, ready b, active b, ready c, active c";
+    let expected = "init d, init a, init b, init c, ready d, ready a, active d, active a, ready b, active b, ready c, active c";
     assert_eq!(simulation.taken_log().join(", "), expected);
     assert!(simulation.report().settled);
+}
+
+#[test]
+fn only_a_few_come_up_at_a_time() {
+    let mut simulation = Simulation::new();
+    let plugins: Vec<PluginEntry> = (0..100).map(|number| entry(&format!("p{number}"), &[])).collect();
+    simulation.adopt(&plugins);
+    simulation.run(STAGE_TIME);
+    assert_eq!(simulation.taken_log().len(), 8);
+    simulation.run_until_quiet();
+    let rounds = 100_u32.div_ceil(8);
+    assert_eq!(simulation.elapsed(), STAGE_TIME * (1 + 2 * rounds), "loading at once, then rounds of eight");
+    assert!(plugins.iter().all(|plugin| simulation.state(plugin.plugin_id.as_str()) == ACTIVE));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use checkstack_control_api::paths;
+use checkstack_control_api::report::PluginReason;
 use checkstack_platform::StartError;
+use checkstack_plugin_package::Digest;
 use serde_json::json;
 
-use crate::instance::{Instance, Reported as _, set};
+use crate::instance::{Instance, Pod, Reported as _, set};
 use crate::packages::package;
 use crate::scripted::{Script, Step};
 
@@ -49,6 +52,49 @@ async fn plugins_of_the_mounted_set_are_up_when_the_pod_is_ready() {
     assert!(report.is_active("base") && report.is_active("top"));
     assert_eq!(instance.scripts.taken_events().join(", "), "init base@1.0.0, init top@1.0.0, ready base@1.0.0, ready top@1.0.0");
     assert_eq!(pod.ready().await.0, 200);
+}
+
+/// Waits until the pod works towards the set that it found.
+async fn begun(pod: &Pod) {
+    while pod.get(paths::PLUGINS).await.status() != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pod.wait_for(|report| report.revision == 1).await;
+}
+
+/// It is known to work; the newer one, on its way into all pods, may not.
+#[tokio::test]
+async fn a_newer_set_waits_for_what_the_pod_began_with() {
+    let instance = Instance::new().await;
+    let package = package("uptime", &[]);
+    instance.pod("first").await.upload(&package).await;
+    instance.scripts.set("uptime@1.0.0", Script { init: Step::Takes(Duration::from_secs(1)), ..Script::default() });
+    instance.mount(&set(1, &[&package]));
+    let pod = instance.new_pod("pod").await;
+    let (platform, loader) = (pod.platform.clone(), instance.loader());
+    let start = tokio::spawn(async move { platform.start(loader).await });
+    begun(&pod).await;
+    let mut newer = set(2, &[&package]);
+    newer.plugins[0].grants.deadline_milliseconds = 100;
+    newer.plugins[0].digest = Digest::of(b"nowhere");
+    assert_eq!(pod.deliver(&newer).await.status(), 202);
+    start.await.unwrap().unwrap();
+    assert_eq!(pod.ready().await.0, 200);
+    assert_eq!(pod.get("/api/uptime/").await.status(), 200, "the pod is ready, and does not serve what it can");
+    let report = pod.settled(2).await;
+    let uptime = report.plugin("uptime");
+    assert!(uptime.active.is_some() && uptime.reason == PluginReason::ArtifactMissing, "{uptime:?}");
+    assert_eq!(pod.get("/api/uptime/").await.status(), 200);
+
+    // But not for ever.
+    instance.scripts.set("uptime@1.0.0", Script { load: Step::Hangs, ..Script::default() });
+    let stuck = instance.new_pod("stuck").await;
+    let (platform, loader) = (stuck.platform.clone(), instance.loader());
+    let start = tokio::spawn(async move { platform.start(loader).await });
+    begun(&stuck).await;
+    assert_eq!(stuck.deliver(&newer).await.status(), 202);
+    stuck.wait_for(|report| report.revision == 2).await;
+    start.await.unwrap().unwrap();
 }
 
 #[tokio::test]

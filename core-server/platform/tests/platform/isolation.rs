@@ -44,6 +44,7 @@ async fn a_plugin_sees_its_own_schema_and_nothing_else() {
     const DENIED: &str = "42501";
     for text in [
         "SELECT * FROM checkstack.plugin_kv",
+        "SELECT * FROM checkstack.plugin_settings",
         "SELECT * FROM checkstack.plugin_artifacts",
         "SELECT * FROM checkstack.plugin_databases",
         "INSERT INTO checkstack.plugin_kv VALUES ('other-one', 'key', '')",
@@ -212,6 +213,7 @@ async fn purging_removes_schema_role_and_entries_and_only_when_the_plugin_is_gon
     let (pod, one, _) = two_plugins(&instance).await;
     let key_value = instance.scripts.services("one").key_value.unwrap();
     key_value.set("key", "value".into(), None).await.unwrap();
+    instance.scripts.services("one").settings.unwrap().set("id", 1, "{}".into()).await.unwrap();
     // Not in the schema, but the role's: it would keep the role from being dropped.
     one.query(statement("SELECT lo_create(0)::bigint")).await.unwrap();
     let path = format!("{}/one", paths::PLUGIN_DATA);
@@ -231,6 +233,7 @@ async fn purging_removes_schema_role_and_entries_and_only_when_the_plugin_is_gon
     assert_eq!(instance.database.value::<i64>(schemas).await, 0);
     assert_eq!(instance.database.value::<i64>(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'")).await, 0);
     assert_eq!(instance.database.value::<i64>("SELECT count(*) FROM checkstack.plugin_kv WHERE plugin_id = 'one'").await, 0);
+    assert_eq!(instance.database.value::<i64>("SELECT count(*) FROM checkstack.plugin_settings WHERE plugin_id = 'one'").await, 0);
     assert_eq!(instance.database.value::<i64>("SELECT count(*) FROM checkstack.plugin_databases").await, 1, "the other's is left");
     assert_eq!(purge().await.unwrap().status(), 204, "again");
     let invalid = pod.signed(Method::DELETE, &format!("{}/core", paths::PLUGIN_DATA), vec![]).send().await.unwrap();
@@ -255,6 +258,6 @@ async fn without_the_grant_there_is_no_database() {
     assert!(report.is_active("plain"));
     assert!(report.plugin("migrating").message.contains("spec.grants.database"), "{:?}", report.plugin("migrating"));
     let services = instance.scripts.services("plain");
-    assert!(services.sql.is_none() && services.key_value.is_none());
+    assert!(services.sql.is_none() && services.key_value.is_none() && services.settings.is_none());
     assert_eq!(instance.database.value::<i64>("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'plugin\\_%'").await, 0);
 }

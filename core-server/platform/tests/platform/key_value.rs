@@ -100,7 +100,7 @@ async fn a_plugin_that_floods_a_contended_entry_takes_nothing_from_others() {
         }
     }
     let expected = [
-        "all 2 calls of the key-value store that the plugin may make at a time in this pod are under way",
+        "all 2 calls of the key-value store and of settings that the plugin may make at a time in this pod are under way",
         "other calls are changing the entry, and it did not become free in time",
     ];
     assert_eq!(told, expected.map(String::from).into());

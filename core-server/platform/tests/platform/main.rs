@@ -26,6 +26,7 @@ mod migrations;
 mod outages;
 mod plugin_calls;
 mod quarantine;
+mod settings;
 mod sql;
 mod swap_faults;
 mod taken_back;

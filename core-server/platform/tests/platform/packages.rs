@@ -74,6 +74,7 @@ fn packed(id: &str, version: &str, files: &BTreeMap<String, Vec<u8>>, dependenci
         dependencies: dependencies.into_iter().map(|(id, range)| (id.parse().unwrap(), range)).collect(),
         critical: false,
         config: Map::new(),
+        config_version: 1,
         secret_config_hash: None,
         grants: Grants { database: true, ..Grants::default() },
         unknown: Map::new(),

@@ -129,7 +129,7 @@ impl PluginLoader for Scripts {
         artifact: &MaterialisedArtifact,
         services: PluginServices,
     ) -> Result<Arc<dyn Plugin>, PluginFailure> {
-        assert!(artifact.directory.join("compiled").exists());
+        assert!(artifact.component.exists());
         assert!(artifact.directory.join("package.json").exists());
         let name = format!("{}@{}", entry.plugin_id, entry.version);
         let script = {

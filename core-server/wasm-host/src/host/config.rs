@@ -7,4 +7,8 @@ impl Host for HostState {
     fn get(&mut self) -> String {
         self.plugin.config.clone()
     }
+
+    fn version(&mut self) -> u32 {
+        self.plugin.services.config_version
+    }
 }

@@ -3,9 +3,10 @@
 //! A URL is judged before anything is done ([`grants`](crate::grants)), an address when it is known:
 //! that of an address in the URL here, that of a name in the [`resolver`](super::resolver).
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use checkstack_plugin_package::PluginId;
@@ -29,6 +30,8 @@ const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
 /// Exchanges of one plugin at a time; more wait, within their own timeout.
 const MAX_CONCURRENT_EXCHANGES: usize = 16;
 const MAX_IDLE_CONNECTIONS_PER_HOST: usize = 4;
+/// Connections to these many origins are kept for later requests. One more, and all that are idle are closed.
+const MAX_KEPT_ORIGINS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The HTTP client of one plugin. Connections are not shared with others: an address that is
@@ -38,12 +41,18 @@ pub(super) struct HttpClient {
     plugin_id: PluginId,
     exchanges: Semaphore,
     /// Made when first used: it loads the system's certificates.
-    client: OnceLock<Client>,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A client, with the origins that it may have connections to.
+struct Kept {
+    client: Client,
+    origins: HashSet<url::Origin>,
 }
 
 impl HttpClient {
     pub(super) fn new(policy: HttpPolicy, plugin_id: PluginId) -> Self {
-        Self { policy, plugin_id, exchanges: Semaphore::new(MAX_CONCURRENT_EXCHANGES), client: OnceLock::new() }
+        Self { policy, plugin_id, exchanges: Semaphore::new(MAX_CONCURRENT_EXCHANGES), kept: Mutex::default() }
     }
 
     async fn send(&self, request: OutgoingRequest) -> Result<Response, Error> {
@@ -51,7 +60,7 @@ impl HttpClient {
         let request = self.checked(request)?;
         let exchange = async {
             let _place = self.exchanges.acquire().await.map_err(|error| Error::Unreachable(error.to_string()))?;
-            receive(self.client()?.execute(request).await.map_err(failure)?).await
+            receive(self.client_for(request.url())?.execute(request).await.map_err(failure)?).await
         };
         tokio::time::timeout(limit, exchange)
             .await
@@ -73,11 +82,23 @@ impl HttpClient {
         Ok(request)
     }
 
-    fn client(&self) -> Result<&Client, Error> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
+    fn client_for(&self, url: &Url) -> Result<Client, Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let origin = url.origin();
+        if let Some(Kept { client, origins }) = kept.as_mut()
+            && (origins.contains(&origin) || origins.len() < MAX_KEPT_ORIGINS)
+        {
+            origins.insert(origin);
+            return Ok(client.clone());
         }
-        let client = Client::builder()
+        // The one before goes with its connections when the last exchange on it ends.
+        let client = self.client()?;
+        *kept = Some(Kept { client: client.clone(), origins: HashSet::from([origin]) });
+        Ok(client)
+    }
+
+    fn client(&self) -> Result<Client, Error> {
+        Client::builder()
             .user_agent(format!("checkstack/{} (plugin {})", env!("CARGO_PKG_VERSION"), self.plugin_id))
             .dns_resolver(CheckedResolver::new(&self.policy.allowed_ranges))
             // A proxy would connect to addresses that nobody checked.
@@ -92,9 +113,7 @@ impl HttpClient {
             .http1_max_headers(MAX_RESPONSE_HEADERS)
             .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
             .build()
-            .map_err(|error| Error::Unreachable(format!("the server's HTTP client does not work: {}", deepest(&error))))?;
-        // Two first requests at once make two clients; one of them is kept.
-        Ok(self.client.get_or_init(|| client))
+            .map_err(|error| Error::Unreachable(format!("the server's HTTP client does not work: {}", deepest(&error))))
     }
 }
 

@@ -10,6 +10,7 @@ mod key_value;
 mod log;
 mod plugins;
 mod resolver;
+mod settings;
 mod sql;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_platform::plugin::{
     CallFailure, Caller, CodeCache, KeyValueError, KeyValueStore, MaterialisedArtifact, PeerPlugins, Plugin, PluginFailure, PluginLoader,
-    PluginRequest, PluginResponse, PluginServices, SqlDatabase, SqlError, SqlRows, SqlStatement,
+    PluginRequest, PluginResponse, PluginServices, Setting, SettingsError, SettingsStore, SqlDatabase, SqlError, SqlRows, SqlStatement,
 };
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
 use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
@@ -107,6 +107,7 @@ fn entry(services: &PluginServices, artifact: &MaterialisedArtifact) -> PluginEn
         dependencies: (*services.dependencies).clone(),
         critical: false,
         config: Map::new(),
+        config_version: 1,
         secret_config_hash: None,
         grants: (*services.grants).clone(),
         unknown: Map::new(),
@@ -122,9 +123,11 @@ pub(crate) fn services() -> PluginServices {
     PluginServices {
         plugin_id: id("subject"),
         config: Arc::new(Map::from_iter([("greeting".to_owned(), Value::from("hello"))])),
+        config_version: 1,
         grants: Arc::new(Grants::default()),
         dependencies: Arc::new(BTreeMap::new()),
         key_value: None,
+        settings: None,
         sql: None,
         peers: Arc::new(NoPeers),
     }
@@ -218,6 +221,39 @@ impl KeyValueStore for MemoryStore {
 
     async fn keys(&self, prefix: &str, _after: Option<&str>, _limit: u32) -> Result<Vec<String>, KeyValueError> {
         Ok(self.values.lock().unwrap().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    }
+}
+
+/// Settings with one record each.
+#[derive(Default)]
+pub(crate) struct MemorySettings(Mutex<BTreeMap<String, Setting>>);
+
+#[async_trait]
+impl SettingsStore for MemorySettings {
+    async fn get(&self, id: &str, _version: u32) -> Result<Option<Setting>, SettingsError> {
+        match id {
+            "" => Err(SettingsError::Invalid("an id is empty".into())),
+            id => Ok(self.0.lock().unwrap().get(id).cloned()),
+        }
+    }
+
+    async fn set(&self, id: &str, version: u32, data: String) -> Result<(), SettingsError> {
+        let setting = Setting { version, data, revision: 1, original_version: None, migrated_at: None };
+        self.0.lock().unwrap().insert(id.into(), setting);
+        Ok(())
+    }
+
+    async fn migrate(&self, id: &str, _: Setting, version: u32, data: String) -> Result<Option<Setting>, SettingsError> {
+        self.set(id, version, data).await?;
+        self.get(id, version).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<bool, SettingsError> {
+        Ok(self.0.lock().unwrap().remove(id).is_some())
+    }
+
+    async fn ids(&self, _: Option<&str>, _: u32) -> Result<Vec<String>, SettingsError> {
+        Ok(self.0.lock().unwrap().keys().cloned().collect())
     }
 }
 

@@ -6,6 +6,9 @@
   (import "checkstack:plugin/clock@0.1.0" "monotonic" (func $clock (result i64)))
   (import "checkstack:plugin/key-value@0.1.0" "get" (func $kv_get (param i32 i32 i32)))
   (import "checkstack:plugin/key-value@0.1.0" "set" (func $kv_set (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/config@0.1.0" "version" (func $config_version (result i32)))
+  (import "checkstack:plugin/settings@0.1.0" "get" (func $setting_get (param i32 i32 i32 i32)))
+  (import "checkstack:plugin/settings@0.1.0" "set" (func $setting_set (param i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/sql@0.1.0" "execute" (func $sql_execute (param i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/http-client@0.1.0" "send" (func $http_send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/plugins@0.1.0" "call" (func $peer_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
@@ -189,6 +192,20 @@
     (if (i32.eq (local.get $letter) (i32.const 0x4b))
       (then
         (call $kv_set (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 0) (i32.const 0) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    ;; v: the setting of the id in the body, as of version 3; its version is in the status
+    (if (i32.eq (local.get $letter) (i32.const 0x76))
+      (then
+        (call $setting_get (local.get $body) (local.get $length) (i32.const 3) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3408)))))
+        (if (i32.eqz (i32.load8_u (i32.const 3408)))
+          (then (return (call $answer (i32.const 404) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))
+        (return (call $answer (i32.add (i32.const 200) (i32.load (i32.const 3416))) (i32.const 0) (i32.const 0)
+                              (i32.load (i32.const 3420)) (i32.load (i32.const 3424))))))
+    ;; V: sets "key" to the body, in the version of the configuration
+    (if (i32.eq (local.get $letter) (i32.const 0x56))
+      (then
+        (call $setting_set (i32.const 2080) (i32.const 3) (call $config_version) (local.get $body) (local.get $length) (i32.const 3400))
         (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
     ;; q: runs the SQL in the body
     (if (i32.eq (local.get $letter) (i32.const 0x71))

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use checkstack_platform::plugin::Caller;
+use checkstack_platform::plugin::{Caller, PluginServices};
 use http::HeaderValue;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::fixture::{MemoryStore, RecordingDatabase, RecordingPeers, Sandbox, ask, id, post, services};
+use crate::fixture::{MemorySettings, MemoryStore, RecordingDatabase, RecordingPeers, Sandbox, ask, id, post, services};
 use crate::guest;
 
 #[tokio::test]
@@ -24,6 +24,8 @@ async fn without_a_grant_everything_is_denied_by_name() {
     for (path, body, grant) in [
         ("/k", "key", "'database'"),
         ("/K", "x", "'database'"),
+        ("/v", "id", "'database'"),
+        ("/V", "{}", "'database'"),
         ("/q", "select 1", "'database'"),
         ("/h", "https://acme.io/", "spec.grants.http.allow"),
         ("/p", "peer", "checkstack.dependencies"),
@@ -44,6 +46,18 @@ async fn values_by_key_reach_the_store() {
     assert_eq!(ask(&plugin, "/K", "value").await.0, 204);
     assert_eq!(ask(&plugin, "/k", "key").await, (200, "value".into()));
     assert_eq!(ask(&plugin, "/k", "").await, (501, "a key is empty".into()));
+}
+
+#[tokio::test]
+async fn settings_reach_the_store_with_their_version() {
+    let sandbox = Sandbox::new();
+    let services = PluginServices { settings: Some(Arc::new(MemorySettings::default())), config_version: 2, ..services() };
+    let plugin = sandbox.start(&guest::plain(), services).await;
+    assert_eq!(ask(&plugin, "/v", "key").await.0, 404);
+    assert_eq!(ask(&plugin, "/V", "{}").await.0, 204);
+    assert_eq!(ask(&plugin, "/v", "key").await, (202, "{}".into()), "version 2, as the configuration");
+    // `invalid` is the second case of the error.
+    assert_eq!(ask(&plugin, "/v", "").await, (501, "an id is empty".into()));
 }
 
 #[tokio::test]

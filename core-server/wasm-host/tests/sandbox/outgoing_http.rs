@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -13,6 +14,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use checkstack_platform::plugin::{Plugin, PluginServices};
 use http::HeaderValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::fixture::{Sandbox, ask, post, services_with};
@@ -199,4 +201,43 @@ async fn nobody_there_is_unreachable() {
     let (status, message) = ask(&unknown, "/h", "http://no-such-name.invalid/").await;
     assert_eq!(status, 502, "{message}");
     assert!(message.contains("'no-such-name.invalid' has no address"), "{message}");
+}
+
+/// One connection for each origin would be kept for half a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_origins_do_not_make_a_thousand_connections() {
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = (open.clone(), most.clone());
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let (open, most) = counted.clone();
+            tokio::spawn(async move {
+                most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let mut request = [0; 4096];
+                while connection.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+                }
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    }));
+    let origins: Vec<String> = (0..1000).map(|number| format!("http://127.0.{}.{}:{port}", number / 250 + 1, number % 250 + 1)).collect();
+    let sandbox = Sandbox::new();
+    let plugin = plugin(&sandbox, granted(&origins, &["127.0.0.0/8"])).await;
+    for origin in &origins {
+        assert_eq!(ask(&plugin, "/h", &format!("{origin}/")).await, (200, "hi".into()));
+    }
+    // Those of two clients, the one before not quite closed yet.
+    let most = most.load(Ordering::SeqCst);
+    assert!((32..=70).contains(&most), "{most} connections at a time");
+    // What is asked again and again keeps its connection.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = open.load(Ordering::SeqCst);
+    for _ in 0..20 {
+        ask(&plugin, "/h", &format!("{}/", origins[999])).await;
+    }
+    assert!(open.load(Ordering::SeqCst) <= before + 1, "{} after {before}", open.load(Ordering::SeqCst));
 }

@@ -261,6 +261,35 @@ fn what_was_rolled_back_is_in_the_set_as_it_was_before() {
 }
 
 #[test]
+fn pods_that_start_have_what_is_known_to_work() {
+    let good = entry("checks", "uptime");
+    let changed = json!({ "spec": { "config": { "interval": 9 } } });
+    let with =
+        |history: Vec<Value>| stored_plugin("checks", "uptime", json!({ "spec": changed["spec"], "status": { "history": history } }));
+    let around = |past| Around { past, ..Around::default() };
+    let proven = |plugins: &[CheckstackPlugin], past| build_with(plugins, &around(past)).proven.map(|set| set.revision);
+    let new = build_with(&[with(vec![])], &Around::default()).set.plugins.remove(0);
+    let past = || vec![set(5, vec![new.clone()]), set(4, vec![good.clone()]), set(3, vec![])];
+
+    // Not handed out yet; on its way; another try of what was put back.
+    let before = |state| vec![tried(&new, state, "earlier"), tried(&good, "Active", "")];
+    for history in [vec![tried(&good, "Active", "")], before("RollingOut"), before("RolledBack")] {
+        assert_eq!(proven(&[with(history)], past()), Some(4));
+    }
+    // It works; it was the first; it has failed and nobody puts it back.
+    for history in [before("Active"), vec![tried(&new, "RollingOut", "")], vec![], before("Failed")] {
+        assert_eq!(proven(&[with(history)], past()), None);
+    }
+    assert_eq!(proven(&[with(before("RollingOut"))], vec![set(5, vec![new.clone()])]), None, "there is no set before");
+
+    let built = build_with(&[with(before("RollingOut"))], &around(past()));
+    assert_eq!(built.needed_revisions, [4].into(), "it is not pruned");
+    // A plugin that was taken out meanwhile does not come back in a pod that starts.
+    let both = vec![set(5, vec![new.clone()]), set(4, vec![good.clone(), entry("other", "catalog")])];
+    assert_eq!(proven(&[with(before("RollingOut"))], both), None);
+}
+
+#[test]
 fn secret_settings_that_worked_are_kept_until_others_do() {
     let around = |previous: &str, last_good: Option<&str>, past: Vec<PluginSet>| Around {
         secrets: BTreeMap::from([("checks".into(), Ok(secrets("new").into_values().next().unwrap()))]),

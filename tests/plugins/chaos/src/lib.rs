@@ -6,8 +6,9 @@ mod attacks;
 use std::time::Duration;
 
 use checkstack_plugin::clock::Stopwatch;
-use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Response, Router, kv, log};
+use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Response, Router, Versioned, kv, log, settings};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use self::attacks::Attack;
 
@@ -28,6 +29,8 @@ struct Config {
     after_plugins_ready: Behaviour,
     /// In the critical probe `steady`.
     probe: Behaviour,
+    /// Whether `after-plugins-ready` reads the setting behind `/mood`.
+    reads_mood: bool,
     /// What `/version` answers beside the build.
     label: Option<String>,
 }
@@ -50,9 +53,36 @@ enum Behaviour {
 }
 
 const TICKET: &str = "ticket";
+const MOOD: &str = "mood";
+
+/// The next version has raised that of its configuration and of its setting.
+fn is_next() -> bool {
+    // The compiler does not know what the build replaces.
+    std::hint::black_box(BUILD) == "build-two"
+}
+
+/// `{"mood": "…"}`, later `{"moods": ["…"]}`.
+fn mood() -> Versioned<Value> {
+    let format = Versioned::new();
+    match is_next() {
+        true => format.migration("one mood became many", |old| Ok(json!({ "moods": [old["mood"]] }))),
+        false => format,
+    }
+}
 
 impl Plugin for Chaos {
     type Config = Config;
+
+    fn config_format() -> Versioned<Config> {
+        let format = Versioned::new();
+        let shout = |mut config: Value| {
+            if let Some(label) = config["label"].as_str() {
+                config["label"] = label.to_uppercase().into();
+            }
+            Ok(config)
+        };
+        if is_next() { format.migration("labels are upper case", shout) } else { format }
+    }
 
     fn init(config: Config) -> Result<Self, InitError> {
         config.init.show().map_err(InitError::failed)?;
@@ -60,6 +90,10 @@ impl Plugin for Chaos {
     }
 
     fn after_plugins_ready(&self) -> Result<(), InitError> {
+        // So that it is migrated even by a version that does not come to serve.
+        if self.config.reads_mood {
+            settings::get(MOOD, &mood())?;
+        }
         self.config.after_plugins_ready.show().map_err(InitError::failed)
     }
 
@@ -74,6 +108,8 @@ impl Plugin for Chaos {
             .get("/sleep", Self::sleep)
             .post("/echo", Self::echo)
             .post("/ticket", |_: &Self, _: &Request| kv::set(TICKET, "").map(|()| "one ticket").map_err(Error::from))
+            .get("/mood", |_: &Self, _: &Request| settings::get(MOOD, &mood()).map(Json).map_err(Error::from))
+            .post("/mood", Self::set_mood)
             .get("/status/{code}", Self::status)
             .get("/behave/{behaviour}", Self::behave)
             .get("/attack/{attack}", Self::attack)
@@ -81,8 +117,8 @@ impl Plugin for Chaos {
 }
 
 impl Chaos {
-    fn version(&self, _: &Request) -> Json<serde_json::Value> {
-        Json(serde_json::json!({ "build": std::hint::black_box(BUILD), "label": self.config.label }))
+    fn version(&self, _: &Request) -> Json<Value> {
+        Json(json!({ "build": std::hint::black_box(BUILD), "label": self.config.label }))
     }
 
     /// Busy for `?ms=`: a plugin has nothing to sleep with.
@@ -93,6 +129,14 @@ impl Chaos {
             std::hint::spin_loop();
         }
         Ok(format!("busy for {} ms", duration.as_millis()))
+    }
+
+    /// The body is the mood.
+    fn set_mood(&self, request: &Request) -> Result<Response, Error> {
+        let body = std::str::from_utf8(&request.body).map_err(|error| Error::bad_request(error.to_string()))?;
+        let value = if is_next() { json!({ "moods": [body] }) } else { json!({ "mood": body }) };
+        settings::set(MOOD, &mood(), &value)?;
+        Ok(Response::new(204))
     }
 
     fn echo(&self, request: &Request) -> Response {
@@ -106,12 +150,12 @@ impl Chaos {
     }
 
     fn attack(&self, request: &Request) -> Result<Response, Error> {
-        let name = serde_json::Value::from(request.param("attack"));
+        let name = Value::from(request.param("attack"));
         Attack::deserialize(name).map_err(|error| Error::bad_request(error.to_string()))?.run()
     }
 
     fn behave(&self, request: &Request) -> Result<&'static str, Error> {
-        let name = serde_json::Value::from(request.param("behaviour"));
+        let name = Value::from(request.param("behaviour"));
         let behaviour = Behaviour::deserialize(name).map_err(|error| Error::bad_request(error.to_string()))?;
         log::info!(behaviour:? = behaviour; "about to show what was asked for");
         behaviour.show().map(|()| "well behaved").map_err(Error::internal)
