@@ -4,7 +4,7 @@
 //! It measures the images as they are deployed: requests go from this process, on one core, to a
 //! pod that is limited to the other.
 // An index into a JSON value that is not there gives null, not a panic.
-#![allow(clippy::print_stdout, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
 
 mod load;
 mod many_plugins;
@@ -14,75 +14,92 @@ mod plugin_apply;
 mod pod_start;
 mod table;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use checkstack_e2e::namespace::Namespace;
 use checkstack_e2e::packages::{package, renamed};
 use serde_json::json;
 
 use crate::many_plugins::{Plot, Point};
+use crate::table::Table;
+
+/// What is measured: all of it, or what the arguments name.
+const PARTS: [&str; 6] = ["start", "apply", "load", "neighbours", "change", "many"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut table = table::Table::default();
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        bail!("there is no part '{unknown}'; there are {}", PARTS.join(", "));
+    }
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
+    let mut table = Table::default();
+    let mut plots = String::new();
 
     let ns = Namespace::create("bench").await?;
     let idle_operator = memory::of_operator(&ns).await?;
     ns.bring_up_database().await?;
-    // One core for the server, the other for the load generator. Requests are small: the pods of a rolling restart
-    // stand side by side on a node of two cores.
-    let resources =
-        |cpus: u32| json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": cpus.to_string(), "memory": "2Gi"}});
-    ns.apply_instance(json!({"replicas": 1, "resources": resources(1)})).await?;
-    ns.await_core_pods_ready(1).await?;
+    resize(&ns, 1, 1).await?;
     let bare_start = pod_start::measure(&ns).await?;
     let bare_memory = memory::of_core(&ns).await?;
-
     ns.install_samples().await?;
-    table.time("container start → ready, two plugins", pod_start::measure(&ns).await?, "the same without plugins", bare_start, "≤ 1 s");
-    table.memory("RSS of the core, two plugins", memory::of_core(&ns).await?, "the same without plugins", bare_memory, "≤ 120 MiB");
-    table.memory("RSS of the operator", memory::of_operator(&ns).await?, "before the first instance", idle_operator, "≤ 40 MiB");
-
-    let restart = plugin_apply::measure_restart(&ns, 1).await?;
-    let apply = plugin_apply::measure(&ns, 10).await?;
-    table.time("`kubectl apply` of a plugin → Ready", apply, "restart of the same Deployment", restart, "≤ 2 s");
-
+    if wants("start") {
+        table.time("container start → ready, two plugins", pod_start::measure(&ns).await?, "the same without plugins", bare_start, "≤ 1 s");
+        table.memory("RSS of the core, two plugins", memory::of_core(&ns).await?, "the same without plugins", bare_memory, "≤ 120 MiB");
+        table.memory("RSS of the operator", memory::of_operator(&ns).await?, "before the first instance", idle_operator, "≤ 40 MiB");
+    }
+    if wants("apply") {
+        let restart = plugin_apply::measure_restart(&ns, 1).await?;
+        let apply = plugin_apply::measure(&ns, 10).await?;
+        table.time("`kubectl apply` of a plugin → Ready", apply, "restart of the same Deployment", restart, "≤ 2 s");
+    }
     ns.install_plugin("hello", &renamed(&package("chaos")?, "hello")?, json!({})).await?;
     ns.install_plugin("hello-ts", &package("hello-ts")?, json!({})).await?;
     for plugin in ["hello", "hello-ts"] {
         ns.await_plugin_ready(plugin).await?;
     }
-    for cpus in [2, 1] {
-        ns.apply_instance(json!({"replicas": 1, "resources": resources(cpus)})).await?;
-        ns.await_core_pods_ready(1).await?;
-        let [native, rust, typescript] = load::measure(&ns, ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"]).await?;
-        let on = if cpus == 1 { "" } else { ", 2 threads" };
-        table.load(&format!("native axum handler{on}"), &native, None, "—");
-        table.load(&format!("plugin route, Rust{on}"), &rust, Some(&native), "within 2×");
-        table.load(&format!("plugin route, TypeScript{on}"), &typescript, Some(&native), "within 3×");
+    if wants("load") {
+        for (cpus, on) in [(2, ", 2 threads"), (1, "")] {
+            resize(&ns, 1, cpus).await?;
+            let routes = ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"];
+            let [native, rust, typescript] = load::measure(&ns, routes).await?;
+            table.load(&format!("native axum handler{on}"), &native, None, "—");
+            table.load(&format!("plugin route, Rust{on}"), &rust, Some(&native), "within 2×");
+            table.load(&format!("plugin route, TypeScript{on}"), &typescript, Some(&native), "within 3×");
+        }
     }
-
-    for suffering in neighbour::measure(&ns, "hello").await? {
-        table.suffering(&suffering);
+    if wants("neighbours") {
+        for suffering in neighbour::measure(&ns, "hello").await? {
+            table.suffering(&suffering);
+        }
     }
-
-    ns.apply_instance(json!({"replicas": 3})).await?;
-    ns.await_core_pods_ready(3).await?;
-    let restart = plugin_apply::measure_restart(&ns, 3).await?;
-    let change = plugin_apply::measure_change(&ns, 20).await?;
-    table.time("`kubectl apply` of a change → Ready on 3 pods", change, "restart of the same Deployment", restart, "p95 ≤ 1 s");
-
-    ns.apply_instance(json!({"replicas": 1})).await?;
-    ns.await_core_pods_ready(1).await?;
-    let few_start = pod_start::measure(&ns).await?;
-    let few_memory = memory::of_core(&ns).await?;
-    let points = many_plugins::measure(&ns).await?;
-    for Point { plugins, materialised, start, bytes } in &points {
-        let what = format!("container start → ready, {plugins} plugins more; {materialised} s before in the init container");
-        table.time(&what, start.clone(), "without them", few_start.clone(), if *plugins == 100 { "≤ 1 s" } else { "linear" });
-        let each = bytes.saturating_sub(few_memory) / *plugins as u64;
-        table.memory(&format!("memory of an idle plugin of {plugins}"), each, "the whole core without them", few_memory, "linear");
+    if wants("change") {
+        resize(&ns, 3, 1).await?;
+        let restart = plugin_apply::measure_restart(&ns, 3).await?;
+        let change = plugin_apply::measure_change(&ns, 20).await?;
+        table.time("`kubectl apply` of a change → Ready on 3 pods", change, "restart of the same Deployment", restart, "p95 ≤ 1 s");
     }
-
-    println!("{table}\n{}", Plot(&points));
+    if wants("many") {
+        resize(&ns, 1, 1).await?;
+        let few_start = pod_start::measure(&ns).await?;
+        let few_memory = memory::of_core(&ns).await?;
+        let points = many_plugins::measure(&ns).await?;
+        for Point { plugins, materialised, start, bytes } in &points {
+            let what = format!("container start → ready, {plugins} plugins more; {materialised} s before in the init container");
+            table.time(&what, start.clone(), "without them", few_start.clone(), if *plugins == 100 { "≤ 1 s" } else { "linear" });
+            let each = bytes.saturating_sub(few_memory) / *plugins as u64;
+            table.memory(&format!("memory of an idle plugin of {plugins}"), each, "the whole core without them", few_memory, "linear");
+        }
+        plots = Plot(&points).to_string();
+    }
+    println!("{table}\n{plots}");
     ns.remove().await
+}
+
+/// One core for the server, the other for the load generator, unless it is to have both. Requests are small: the pods of a
+/// rolling restart stand side by side on a node of two cores.
+async fn resize(ns: &Namespace, replicas: u32, cpus: u32) -> Result<()> {
+    let resources = json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": cpus.to_string(), "memory": "2Gi"}});
+    ns.apply_instance(json!({"replicas": replicas, "resources": resources})).await?;
+    ns.kubectl(&["rollout", "status", "deployment/main", "--timeout=120s"]).await?;
+    ns.await_core_pods_ready(replicas as usize).await
 }

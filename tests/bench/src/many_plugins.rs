@@ -43,7 +43,10 @@ pub(crate) async fn measure(ns: &Namespace) -> Result<Vec<Point>> {
         there = plugins;
         // Every measured pod is a new one, and finds the code that the first has compiled.
         let start = pod_start::measure(ns).await?;
-        points.push(Point { plugins, materialised: materialised(ns).await?, start, bytes: memory::of_core(ns).await? });
+        let point = Point { plugins, materialised: materialised(ns).await?, start, bytes: memory::of_core(ns).await? };
+        // The next may take long.
+        eprintln!("{plugins} plugins: {}, {} MiB", point.start, point.bytes / 1_048_576);
+        points.push(point);
     }
     Ok(points)
 }

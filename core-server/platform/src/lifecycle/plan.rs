@@ -25,7 +25,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many are initialised, or announced, at a time: each may take much of the processor and of the
 /// database, and has a deadline.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// Of very many plugins a larger part, so that they do not take more rounds than this, each with a plan.
+const ROUNDS: usize = 32;
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +246,8 @@ impl Planner<'_> {
     fn room(&self, stage: Stage) -> usize {
         // What takes long takes little.
         let is_busy = |attempt: &&Attempt| attempt.stage == stage && self.now.saturating_duration_since(attempt.since) < PATIENCE;
-        AT_ONCE.saturating_sub(self.fleet.all().filter_map(|(_, slot)| slot.attempt.as_ref()).filter(is_busy).count())
+        let at_once = AT_ONCE.max(self.fleet.order.len() / ROUNDS);
+        at_once.saturating_sub(self.fleet.all().filter_map(|(_, slot)| slot.attempt.as_ref()).filter(is_busy).count())
     }
 
     fn advance(&self, room: &mut Room, plugin_id: &PluginId, attempt: &Attempt) -> Option<Action> {

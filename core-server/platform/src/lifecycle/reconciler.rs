@@ -23,7 +23,7 @@ use super::publisher::Publisher;
 use super::secrets::SecretConfig;
 use super::slot::{Form, Side, Stage};
 use super::stages::{Loaded, Stages};
-use super::tasks::{all_ended, sleep_until, stage};
+use super::tasks::{sleep_until, stage, with_all_others};
 use crate::dispatch::{Endpoint, Route};
 use crate::plugin::{MaterialisedArtifact, PluginFailure};
 use crate::readiness::Probe;
@@ -121,16 +121,18 @@ impl Reconciler {
     pub(super) async fn run(mut self, mut sets: watch::Receiver<InForce>, mut commands: mpsc::Receiver<Command>) {
         let mut shutting_down = false;
         while !(shutting_down && self.fleet.is_empty()) {
+            let begun = Instant::now();
             let look_again = self.act();
             self.publish();
+            let planning = begun.elapsed();
             self.sweep().await;
             self.look_at_beginning();
             let look_again = look_again.into_iter().chain(self.beginning).min();
             tokio::select! {
                 Ok(()) = sets.changed(), if !shutting_down && self.beginning.is_none() => self.adopt(&sets.borrow_and_update().clone()),
                 command = commands.recv(), if !shutting_down => shutting_down = self.obey(command.as_ref()),
-                ended = all_ended(&mut self.running_stages), if !self.running_stages.is_empty() => {
-                    for stage in ended {
+                Some(first) = self.running_stages.join_next() => {
+                    for stage in with_all_others(first, &mut self.running_stages, planning).await {
                         match stage {
                             Ok((plugin_id, event)) => self.take(&plugin_id, event),
                             Err(error) => warn!(%error, "a stage of a plugin's life was lost"),

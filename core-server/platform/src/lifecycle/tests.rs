@@ -279,10 +279,10 @@ fn only_a_few_come_up_at_a_time() {
     let plugins: Vec<PluginEntry> = (0..100).map(|number| entry(&format!("p{number}"), &[])).collect();
     simulation.adopt(&plugins);
     simulation.run(STAGE_TIME);
-    assert_eq!(simulation.taken_log().len(), 8);
+    assert_eq!(simulation.taken_log().len(), 16);
     simulation.run_until_quiet();
-    let rounds = 100_u32.div_ceil(8);
-    assert_eq!(simulation.elapsed(), STAGE_TIME * (1 + 2 * rounds), "loading at once, then rounds of eight");
+    let rounds = 100_u32.div_ceil(16);
+    assert_eq!(simulation.elapsed(), STAGE_TIME * (1 + 2 * rounds), "loading at once, then rounds of sixteen");
     assert!(plugins.iter().all(|plugin| simulation.state(plugin.plugin_id.as_str()) == ACTIVE));
 }
 
