@@ -60,6 +60,7 @@ pub fn full() -> Value {
         "enabled": false,
         "critical": true,
         "config": { "targets": [{ "url": "https://a", "every": 3 }], "nested": { "anything": [1, "b", null, { "c": true }] } },
+        "configVersion": 3,
         "configFrom": [
             { "secretRef": { "name": "all" } },
             { "secretRef": { "name": "one", "key": "token" } },
@@ -272,6 +273,8 @@ async fn bounds_and_types_are_kept() {
         refused("spec.source.tarball.configMapRef.key", "Required value", tarball(json!({ "url": null, "configMapRef": { "name": "a" } }))),
         refused("spec.config", "must be of type object", spec(json!({ "config": "text" }))),
         refused("spec.config", "must be of type object", spec(json!({ "config": [1] }))),
+        refused("spec.configVersion", "greater than or equal to 1", spec(json!({ "configVersion": 0 }))),
+        refused("spec.configVersion", "less than or equal to 1000000", spec(json!({ "configVersion": 1_000_001 }))),
         refused("spec.enabled", "must be of type boolean", spec(json!({ "enabled": "yes" }))),
         refused("spec.deletionPolicy", "supported values: \"Retain\", \"Purge\"", spec(json!({ "deletionPolicy": "Delete" }))),
         refused("spec.configFrom[0].secretRef", "Required value", config_from(json!({}))),

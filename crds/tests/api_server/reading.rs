@@ -43,6 +43,7 @@ async fn defaults_are_filled_in_and_are_those_of_rust() {
             "source": { "tarball": { "url": "https://plugins.example.com/uptime-1.2.0.tgz" } },
             "enabled": true,
             "critical": false,
+            "configVersion": 1,
             "grants": { "database": false, "memory": "64Mi", "deadline": "2s" },
             "deletionPolicy": "Retain",
         })

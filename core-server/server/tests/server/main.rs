@@ -122,6 +122,9 @@ async fn the_deadline_for_the_end_holds_while_a_plugin_is_compiled() {
     // As if it had been unpacked, but the compiler waits for the component for ever.
     let artifact = pod.path("state/artifacts").join(endless.entry.digest.hex());
     std::fs::create_dir_all(artifact.join("migrations")).unwrap();
+    // By a server since the machine came up.
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    std::fs::write(pod.path("state/artifacts.boot"), boot).unwrap();
     let component = artifact.join("plugin.wasm");
     assert!(Command::new("mkfifo").arg(&component).status().unwrap().success());
     pod.mount(&set(1, &[&endless]));
