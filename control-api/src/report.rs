@@ -138,7 +138,7 @@ pub enum PluginReason {
     DependentFailed,
     /// A critical probe of a new version is not ok, so the one before goes on.
     ProbeFailed,
-    /// It is up but trapped again and again, so that calls to it are refused for a while.
+    /// It is up but trapped, or gave answers that are none, again and again, so that calls to it are refused for a while.
     Quarantined,
     /// The secret values that the set names have not arrived.
     SecretConfigMissing,

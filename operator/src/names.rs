@@ -64,6 +64,11 @@ pub fn keys_secret(instance: &str) -> String {
     format!("{instance}-keys")
 }
 
+/// Secret with name and password of the first admin.
+pub fn admin_secret(instance: &str) -> String {
+    format!("{instance}-admin")
+}
+
 /// Secret with the plugins' secret settings.
 pub fn plugin_config_secret(instance: &str) -> String {
     format!("{instance}-plugin-config")

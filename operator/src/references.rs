@@ -51,11 +51,49 @@ pub(crate) struct References {
 #[derive(Default)]
 struct State {
     of: BTreeMap<Dependent, BTreeSet<Reference>>,
-    seen: BTreeMap<Reference, Fingerprint>,
+    /// What some spec names, and nothing else.
+    named: BTreeMap<Reference, Named>,
+}
+
+#[derive(Default)]
+struct Named {
+    by: BTreeSet<Dependent>,
+    /// None until it has been read.
+    seen: Option<Fingerprint>,
 }
 
 /// None: the object does not exist.
 type Fingerprint = Option<u64>;
+
+impl State {
+    /// Takes the same time however many objects name others.
+    fn depends_on(&mut self, dependent: Dependent, references: BTreeSet<Reference>) {
+        let before = self.of.remove(&dependent).unwrap_or_default();
+        for reference in before.difference(&references) {
+            if let Some(named) = self.named.get_mut(reference)
+                && named.by.remove(&dependent)
+                && named.by.is_empty()
+            {
+                self.named.remove(reference);
+            }
+        }
+        for reference in references.difference(&before) {
+            self.named.entry(reference.clone()).or_default().by.insert(dependent.clone());
+        }
+        if !references.is_empty() {
+            self.of.insert(dependent, references);
+        }
+    }
+
+    /// Remembers what was seen, and gives those whom it concerns when it is not what was seen before.
+    fn note(&mut self, reference: &Reference, fingerprint: Fingerprint) -> Vec<Dependent> {
+        let Some(named) = self.named.get_mut(reference) else { return Vec::new() };
+        match named.seen.replace(fingerprint) {
+            Some(before) if before != fingerprint => named.by.iter().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
 
 impl References {
     pub(crate) fn new(client: Client, instances: Wake, plugins: Wake) -> Self {
@@ -64,20 +102,14 @@ impl References {
 
     /// Says what an object depends on now, instead of what it did before.
     pub(crate) fn depends_on(&self, dependent: Dependent, references: BTreeSet<Reference>) {
-        let mut state = self.state();
-        match references.is_empty() {
-            true => state.of.remove(&dependent),
-            false => state.of.insert(dependent, references),
-        };
-        let State { of, seen } = &mut *state;
-        seen.retain(|reference, _| of.values().any(|references| references.contains(reference)));
+        self.state().depends_on(dependent, references);
     }
 
     /// Forgets what objects depend on, but for those to be kept.
     pub(crate) fn retain(&self, keep: impl Fn(&Dependent) -> bool) {
-        let State { of, seen } = &mut *self.state();
-        of.retain(|dependent, _| keep(dependent));
-        seen.retain(|reference, _| of.values().any(|references| references.contains(reference)));
+        let mut state = self.state();
+        let gone: Vec<Dependent> = state.of.keys().filter(|dependent| !keep(dependent)).cloned().collect();
+        gone.into_iter().for_each(|dependent| state.depends_on(dependent, BTreeSet::new()));
     }
 
     /// Reads a Secret.
@@ -88,7 +120,7 @@ impl References {
             let entries: Vec<_> = secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice())).collect();
             self.hasher.hash_one((secret.uid(), entries))
         });
-        self.note(Reference::Secret(key.clone()), content);
+        self.note(&Reference::Secret(key.clone()), content);
         Ok(secret)
     }
 
@@ -104,13 +136,13 @@ impl References {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
         let metadata = api.get_metadata_opt(&key.name).await.during("read", || format!("ConfigMap '{}'", key.name))?;
         let version = metadata.map(|object| self.hasher.hash_one((object.uid(), object.resource_version())));
-        self.note(Reference::ConfigMap(key.clone()), version);
+        self.note(&Reference::ConfigMap(key.clone()), version);
         Ok(())
     }
 
     /// The fingerprint of an object when it was last read.
     pub(crate) fn fingerprint(&self, reference: &Reference) -> Option<u64> {
-        self.state().seen.get(reference).copied().flatten()
+        self.state().named.get(reference)?.seen.flatten()
     }
 
     /// Reads everything again, for ever.
@@ -126,7 +158,7 @@ impl References {
 
     /// Reads everything again, once.
     pub(crate) async fn reread(&self) {
-        let references: BTreeSet<Reference> = self.state().of.values().flatten().cloned().collect();
+        let references: Vec<Reference> = self.state().named.keys().cloned().collect();
         futures::stream::iter(references)
             .for_each_concurrent(CONCURRENT_READS, |reference| async move {
                 if let Err(error) = self.look_at(&reference).await {
@@ -136,20 +168,9 @@ impl References {
             .await;
     }
 
-    /// Remembers what was seen, and wakes the dependents when it is not what was seen before.
-    fn note(&self, reference: Reference, fingerprint: Fingerprint) {
-        let dependents: Vec<Dependent> = {
-            let mut state = self.state();
-            match state.seen.insert(reference.clone(), fingerprint) {
-                Some(before) if before != fingerprint => state
-                    .of
-                    .iter()
-                    .filter(|(_, references)| references.contains(&reference))
-                    .map(|(dependent, _)| dependent.clone())
-                    .collect(),
-                _ => Vec::new(),
-            }
-        };
+    /// Remembers what was seen, and wakes those whom it concerns.
+    fn note(&self, reference: &Reference, fingerprint: Fingerprint) {
+        let dependents = self.state().note(reference, fingerprint);
         for dependent in dependents {
             match dependent {
                 Dependent::Instance(key) => self.instances.wake(key),
@@ -168,18 +189,52 @@ impl References {
 mod tests {
     use super::*;
 
+    fn secret(name: &str) -> Reference {
+        Reference::Secret(ObjectKey::new("ns", name))
+    }
+
+    fn plugin(name: &str) -> Dependent {
+        Dependent::Plugin(ObjectKey::new("ns", name))
+    }
+
+    #[test]
+    fn who_names_an_object_is_woken_when_it_changes() {
+        let mut state = State::default();
+        state.depends_on(plugin("a"), [secret("both"), secret("one")].into());
+        state.depends_on(plugin("b"), [secret("both")].into());
+        assert!(state.note(&secret("both"), Some(1)).is_empty(), "it is seen for the first time");
+        assert!(state.note(&secret("both"), Some(1)).is_empty(), "nothing has changed");
+        assert_eq!(state.note(&secret("both"), None), [plugin("a"), plugin("b")]);
+        // What a spec names beside it is not read anew.
+        state.depends_on(plugin("a"), [secret("both"), secret("other")].into());
+        assert_eq!(state.note(&secret("both"), Some(2)), [plugin("a"), plugin("b")]);
+        state.depends_on(plugin("a"), BTreeSet::new());
+        assert_eq!(state.note(&secret("both"), Some(3)), [plugin("b")]);
+    }
+
+    #[test]
+    fn what_no_object_names_any_more_is_not_read_any_more() {
+        let mut state = State::default();
+        state.depends_on(plugin("a"), [secret("both"), secret("one")].into());
+        state.depends_on(plugin("b"), [secret("both")].into());
+        state.depends_on(plugin("a"), BTreeSet::new());
+        assert_eq!(state.named.keys().collect::<Vec<_>>(), [&secret("both")]);
+        assert_eq!(state.of.keys().collect::<Vec<_>>(), [&plugin("b")]);
+        assert!(state.note(&secret("one"), Some(1)).is_empty());
+        assert_eq!(state.named.len(), 1, "what nobody names is not kept");
+    }
+
     #[tokio::test]
-    async fn what_no_object_names_any_more_is_not_read_any_more() {
+    async fn what_gone_objects_named_is_forgotten() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // Nothing is asked of it.
         let client = Client::try_from(kube::Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
         let references = References::new(client, Wake::default(), Wake::default());
-        let secret = |name: &str| Reference::Secret(ObjectKey::new("ns", name));
-        let (kept, gone) = (Dependent::Plugin(ObjectKey::new("ns", "kept")), Dependent::Plugin(ObjectKey::new("ns", "gone")));
+        let (kept, gone) = (plugin("kept"), plugin("gone"));
         references.depends_on(kept.clone(), BTreeSet::from([secret("both")]));
         references.depends_on(gone.clone(), BTreeSet::from([secret("both"), secret("one")]));
         for name in ["both", "one"] {
-            references.note(secret(name), Some(1));
+            references.note(&secret(name), Some(1));
         }
         references.retain(|dependent| *dependent == kept);
         assert_eq!(references.state().of.keys().collect::<Vec<_>>(), [&kept]);

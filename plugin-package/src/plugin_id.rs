@@ -30,7 +30,19 @@ pub enum InvalidPluginId {
 /// and its own places below `/api/` (platform facts §1.8, §1.10, §3.13).
 const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"];
 
+/// Plugins that are a part of the server: ids that no package may have.
+const NATIVE: &[&str] = &["auth"];
+
 impl PluginId {
+    /// The id that a package gives itself.
+    ///
+    /// # Errors
+    /// When it is no id, or that of a part of the server.
+    pub fn of_package(text: &str) -> Result<Self, InvalidPluginId> {
+        let id: Self = text.parse()?;
+        if NATIVE.contains(&text) { Err(InvalidPluginId::Reserved(id.0)) } else { Ok(id) }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -108,6 +120,9 @@ mod tests {
             let refused = id.parse::<PluginId>().map_err(|refused| refused.to_string());
             assert_eq!(refused, Err(format!("plugin id '{id}' is reserved for the platform: choose another")));
         }
+        assert!("auth".parse::<PluginId>().is_ok(), "it has access rules and answers calls");
+        assert!(matches!(PluginId::of_package("auth"), Err(InvalidPluginId::Reserved(_))));
+        assert!(PluginId::of_package("auth-ldap").is_ok());
         for id in ["plugin", "core-tools", "databases", "my-plugins", "signal", "about"] {
             assert!(id.parse::<PluginId>().is_ok(), "{id}");
         }

@@ -8,15 +8,21 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use checkstack_calls::access::{AccessRule, RuleId};
+use checkstack_calls::route::{self, Mount};
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
+use http::Method;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
+use crate::identity::{Identity, Nobody};
 use crate::metrics::{CallMetrics, CallOutcome};
 use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse, Usage};
-use crate::quarantine::{Ended, Quarantine, Refused};
+use crate::procedures;
+use crate::quarantine::{Admission, Ended, Quarantine, Refused};
 
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
 /// given up from outside.
@@ -35,6 +41,8 @@ pub(crate) struct Endpoint {
     users: TaskTracker,
     metrics: CallMetrics,
     quarantine: Quarantine,
+    /// A part of the server.
+    is_native: bool,
 }
 
 /// Where calls to a plugin go.
@@ -50,6 +58,9 @@ pub(crate) enum Route {
 #[derive(Default)]
 pub(crate) struct DispatchTable {
     routes: ArcSwap<BTreeMap<PluginId, Route>>,
+    /// Parts of the server, which no set lists.
+    native: OnceLock<BTreeMap<PluginId, Route>>,
+    changed: Notify,
 }
 
 /// Why there is nobody to call.
@@ -70,11 +81,40 @@ pub(crate) struct Call {
 impl DispatchTable {
     pub(crate) fn replace(&self, routes: BTreeMap<PluginId, Route>) {
         self.routes.store(Arc::new(routes));
+        self.changed.notify_one();
+    }
+
+    /// Waits until the routes have been replaced. For one who waits.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The access rules that the plugins define which serve.
+    pub(crate) fn access_rules(&self) -> BTreeMap<RuleId, AccessRule> {
+        let routes = self.routes.load();
+        let all = routes.values().chain(self.native.get().into_iter().flat_map(BTreeMap::values));
+        let rules = all.filter_map(|route| match route {
+            Route::Serving(endpoint) => endpoint.plugin.offer(),
+            Route::NotServing => None,
+        });
+        rules.flat_map(|offer| offer.access_rules.clone()).collect()
+    }
+
+    /// Adds the plugins that are a part of the server, once.
+    pub(crate) fn add_native(&self, endpoints: impl IntoIterator<Item = Endpoint>) {
+        let route = |endpoint: Endpoint| (endpoint.plugin_id.clone(), Route::Serving(Arc::new(endpoint)));
+        // A server starts once.
+        let _ = self.native.set(endpoints.into_iter().map(route).collect());
+    }
+
+    fn find(&self, plugin_id: &str) -> Option<Route> {
+        let native = self.native.get().and_then(|native| native.get(plugin_id));
+        native.cloned().or_else(|| self.routes.load().get(plugin_id).cloned())
     }
 
     /// Whether a call from outside has somewhere to go: cheap, and asked before anything is read.
     pub(crate) fn check(&self, plugin_id: &str) -> Result<(), NoRoute> {
-        match self.routes.load().get(plugin_id) {
+        match self.find(plugin_id) {
             Some(Route::Serving(_)) => Ok(()),
             Some(Route::NotServing) => Err(NoRoute::NotServing),
             None => Err(NoRoute::Unknown),
@@ -94,8 +134,8 @@ impl DispatchTable {
     /// For a call from outside.
     pub(crate) fn enter(&self, plugin_id: &str) -> Result<Call, NoRoute> {
         loop {
-            let endpoint = match self.routes.load().get(plugin_id) {
-                Some(Route::Serving(endpoint)) => endpoint.clone(),
+            let endpoint = match self.find(plugin_id) {
+                Some(Route::Serving(endpoint)) => endpoint,
                 Some(Route::NotServing) => return Err(NoRoute::NotServing),
                 None => return Err(NoRoute::Unknown),
             };
@@ -117,12 +157,22 @@ impl Endpoint {
         metrics: CallMetrics,
         quarantine: Quarantine,
     ) -> Self {
-        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics, quarantine }
+        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics, quarantine, is_native: false }
+    }
+
+    /// For a part of the server. It has no quarantine: others would not be better off without it.
+    pub(crate) fn native(plugin_id: PluginId, plugin: Arc<dyn Plugin>, deadline: Duration, metrics: CallMetrics) -> Self {
+        Self { is_native: true, ..Self::new(plugin_id, plugin, deadline, metrics, Quarantine::new(Arc::default())) }
     }
 
     /// Why it is not called at the moment.
     pub(crate) fn quarantined(&self) -> Option<String> {
         self.quarantine.why()
+    }
+
+    /// Whether it is a part of the server.
+    pub(crate) fn is_native(&self) -> bool {
+        self.is_native
     }
 
     pub(crate) fn plugin(&self) -> &Arc<dyn Plugin> {
@@ -139,12 +189,12 @@ impl Endpoint {
         tokio::time::timeout(deadline, self.calls.wait()).await.is_ok() && unused
     }
 
-    async fn call(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+    async fn call(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
         let begin = Instant::now();
         if request.depth >= MAX_CALL_DEPTH {
             return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), begin);
         }
-        let admission = match self.quarantine.admit(begin) {
+        let admission = match self.admit(begin) {
             Ok(admission) => admission,
             Err(Refused { retry_after }) => {
                 let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
@@ -152,7 +202,7 @@ impl Endpoint {
             }
         };
         let _in_flight = self.metrics.begin();
-        let handle = AssertUnwindSafe(self.plugin.handle(request)).catch_unwind();
+        let handle = AssertUnwindSafe(procedures::answer(self, identity, mount, request)).catch_unwind();
         let result = match tokio::time::timeout(self.deadline + GRACE, handle).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallFailure::Trapped(self.plugin_id.clone(), "its host panicked".into())),
@@ -161,9 +211,16 @@ impl Endpoint {
             }
         };
         let end = Instant::now();
-        admission.end(ended(&result), end, rand::random);
+        if let Some(admission) = admission {
+            admission.end(ended(&result), end, rand::random);
+        }
         self.metrics.end(CallOutcome::from(&result), end - begin);
         result
+    }
+
+    /// None: it has no quarantine.
+    fn admit(&self, now: Instant) -> Result<Option<Admission<'_>>, Refused> {
+        if self.is_native { Ok(None) } else { self.quarantine.admit(now).map(Some) }
     }
 
     fn refuse(&self, failure: CallFailure, begin: Instant) -> Result<PluginResponse, CallFailure> {
@@ -175,15 +232,21 @@ impl Endpoint {
 
 fn ended(result: &Result<PluginResponse, CallFailure>) -> Ended<'_> {
     match result {
-        Ok(_) | Err(CallFailure::InvalidAnswer(..)) => Ended::Answered,
-        Err(CallFailure::Trapped(_, how)) => Ended::Trapped(how),
+        Ok(_) => Ended::Answered,
+        Err(CallFailure::Trapped(_, how) | CallFailure::InvalidAnswer(_, how)) => Ended::AtFault(how),
         Err(_) => Ended::Otherwise,
     }
 }
 
 impl Call {
-    pub(crate) async fn make(self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
-        self.endpoint.call(request).await
+    /// Whether the plugin offers a procedure there.
+    pub(crate) fn leads_to_procedure(&self, mount: Mount, method: &Method, path: &str) -> bool {
+        self.endpoint.plugin.offer().is_some_and(|offer| route::find(offer, mount, method, path).is_some())
+    }
+
+    /// `identity` says who sent it, where the request itself does not.
+    pub(crate) async fn make(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        self.endpoint.call(identity, mount, request).await
     }
 }
 
@@ -218,7 +281,7 @@ impl PeerPlugins for Peers {
         let Some(peer) = self.bound.get().and_then(|bound| bound.get(target)) else { return Err(CallFailure::NotRunning(target.clone())) };
         let correlation_id = request.correlation_id.clone();
         let call = Call { endpoint: peer.endpoint.clone(), _token: peer.endpoint.calls.token() };
-        let result = call.make(request).await;
+        let result = call.make(&Nobody, Mount::Rpc, request).await;
         if let Err(failure) = &result {
             warn!(plugin = %target, correlation_id, %failure, "a call from another plugin failed");
         }

@@ -12,12 +12,15 @@ mod backoff;
 mod database;
 mod dispatch;
 mod http;
+pub mod identity;
 mod keys;
 mod lifecycle;
 mod metrics;
 mod mounted_set;
+pub mod native;
 mod platform;
 pub mod plugin;
+mod procedures;
 mod quarantine;
 pub mod readiness;
 

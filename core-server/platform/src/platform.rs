@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_control_api::SealingKey;
-use checkstack_plugin_package::{PluginEntry, PluginSet};
+use checkstack_plugin_package::{PluginEntry, PluginId, PluginSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,7 @@ use crate::database::provision::Provisioner;
 use crate::database::schema_users::{self, SchemaUsers};
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
-use crate::dispatch::DispatchTable;
+use crate::dispatch::{DispatchTable, Endpoint};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
@@ -25,6 +25,7 @@ use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
 use crate::mounted_set::{self, MountedSetError};
+use crate::native::{self, MakeNativeParts, NativeDatabase, NativeParts};
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 
@@ -35,6 +36,8 @@ const ROUTES: Duration = Duration::from_secs(10);
 /// The database's answer to the readiness probe; shorter than the registry's own limit.
 const PING: Duration = Duration::from_millis(1500);
 const CLOSE_IDLE_CONNECTIONS: Duration = Duration::from_secs(5);
+/// After a failure.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 const SWEEP_KEY_VALUE: Duration = Duration::from_secs(60);
 
 /// What the platform has to be told.
@@ -93,6 +96,14 @@ pub enum StartError {
     /// The sandbox for plugins cannot work here.
     #[error("plugins cannot be run on this machine: {0}")]
     Loader(String),
+    /// A part of the server does not come up.
+    #[error("the part '{part}' of the server does not come up: {problem}")]
+    Native {
+        /// Which one.
+        part: String,
+        /// Why.
+        problem: String,
+    },
 }
 
 impl StartError {
@@ -102,6 +113,7 @@ impl StartError {
             Self::Database(error) => error.summary(),
             Self::Keys(_) => "the keys of the instance cannot be used",
             Self::Loader(_) => "plugins cannot be run on this machine",
+            Self::Native { .. } => "a part of the server does not come up",
         }
     }
 }
@@ -152,15 +164,16 @@ impl Platform {
     /// been worked off, whatever became of its plugins. An error is final: the process should end.
     ///
     /// `loader` makes the sandbox; it gets the key and the cache of compiled code that all replicas share.
-    pub async fn start(&self, loader: impl MakeLoader) -> Result<(), StartError> {
-        let started = Box::pin(self.start_core(loader)).await;
+    /// `native` makes the plugins that are a part of the server.
+    pub async fn start(&self, loader: impl MakeLoader, native: impl MakeNativeParts) -> Result<(), StartError> {
+        let started = Box::pin(self.start_core(loader, native)).await;
         if let Err(error) = &started {
             self.shared.gate.enter(Phase::Failed(error.summary()));
         }
         started
     }
 
-    async fn start_core(&self, loader: impl MakeLoader) -> Result<(), StartError> {
+    async fn start_core(&self, loader: impl MakeLoader, native: impl MakeNativeParts) -> Result<(), StartError> {
         let settings = &self.settings;
         let keys = Keys::read(&settings.keys_directory).await?;
         let database = Database::open(&settings.database, &settings.instance).await?;
@@ -168,11 +181,13 @@ impl Platform {
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
         let schema_users = SchemaUsers::new(database.clone(), settings.pod.clone());
         schema_users.begin().await?;
-        let core = self.core(keys, database.clone(), schema_users.clone(), loader);
+        let native = self.start_native(native, &database).await?;
+        let core = self.core(keys, database.clone(), schema_users.clone(), loader, native);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
         self.spawn_refresh(schema_users);
+        self.spawn_announcement_of_rules();
         let begun = self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
         if !core.lifecycle.known(begun, ROUTES).await {
@@ -187,7 +202,19 @@ impl Platform {
         Ok(())
     }
 
-    fn core(&self, keys: Keys, database: Database, schema_users: SchemaUsers, loader: Arc<dyn PluginLoader>) -> Core {
+    async fn start_native(&self, make: impl MakeNativeParts, database: &Database) -> Result<NativeParts, StartError> {
+        let parts = make(NativeDatabase::new(database.clone()));
+        let parts = parts.map_err(|problem| StartError::Native { part: "all".to_owned(), problem })?;
+        let failed = |(id, failure): (PluginId, PluginFailure)| StartError::Native { part: id.to_string(), problem: failure.message };
+        native::bring_up(&parts.plugins).await.map_err(failed)?;
+        self.shared.table.add_native(parts.plugins.iter().map(|part| {
+            let metrics = self.shared.metrics.calls_of(&part.id);
+            Endpoint::native(part.id.clone(), part.plugin.clone(), native::CALL, metrics)
+        }));
+        Ok(parts)
+    }
+
+    fn core(&self, keys: Keys, database: Database, schema_users: SchemaUsers, loader: Arc<dyn PluginLoader>, native: NativeParts) -> Core {
         let settings = &self.settings;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
@@ -211,7 +238,7 @@ impl Platform {
             sealing_key: keys.sealing.clone(),
         };
         let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
-        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle }
+        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native }
     }
 
     /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
@@ -271,6 +298,29 @@ impl Platform {
         });
     }
 
+    /// Who knows users is told which access rules there are.
+    fn spawn_announcement_of_rules(&self) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let announce = async move {
+            let mut announced = None;
+            loop {
+                let rules = shared.table.access_rules();
+                if announced.as_ref() != Some(&rules) {
+                    match shared.identity().rules_defined(&rules).await {
+                        Ok(()) => announced = Some(rules),
+                        Err(problem) => {
+                            debug!(%problem, "the access rules of plugins could not be announced");
+                            tokio::time::sleep(ANNOUNCE_AGAIN.mul_f64(0.5 + rand::random::<f64>())).await;
+                            continue;
+                        }
+                    }
+                }
+                shared.table.changed().await;
+            }
+        };
+        self.tasks.spawn(async move { stop.run_until_cancelled(announce).await });
+    }
+
     fn repeat<Work>(&self, every: Duration, work: impl Fn() -> Work + Send + 'static)
     where
         Work: Future<Output = ()> + Send + 'static,
@@ -308,6 +358,7 @@ impl Platform {
         self.stop.cancel();
         if let Some(core) = self.shared.core.get() {
             core.lifecycle.shut_down().await;
+            native::shut_down(&core.native.plugins).await;
             core.sessions.shut_down(Duration::from_secs(2)).await;
             if tokio::time::timeout(Duration::from_secs(2), core.database.close()).await.is_err() {
                 debug!("the database's connections did not close in time");

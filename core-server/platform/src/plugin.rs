@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use checkstack_calls::access::Principal;
+use checkstack_calls::contract::Offer;
+use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
 use http::{HeaderMap, Method, StatusCode};
@@ -33,6 +36,18 @@ pub trait Plugin: Send + Sync {
 
     /// Answers a request to `/api/<id>/…`.
     async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure>;
+
+    /// What it offers to callers: procedures that the platform routes, guards and checks. Requests that lead to one of them
+    /// do not come to [`Self::handle`].
+    fn offer(&self) -> Option<&Offer> {
+        None
+    }
+
+    /// Runs a procedure of its offer, for a caller who may make the call, with an input that is what the contract says.
+    async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
+        let _ = call;
+        Err(CallError::new(ErrorCode::NotImplemented).into())
+    }
 
     /// Runs a probe of its description.
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure>;
@@ -165,6 +180,21 @@ pub struct PluginRequest {
     pub depth: u8,
 }
 
+/// A call of a procedure that a plugin offers.
+#[derive(Debug, Clone)]
+pub struct ProcedureCall {
+    /// Its path in the contract.
+    pub procedure: String,
+    /// None: it takes nothing.
+    pub input: Option<Value>,
+    /// Who calls. None: somebody who has not shown who they are.
+    pub principal: Option<Principal>,
+    /// Ties log lines together.
+    pub correlation_id: String,
+    /// As in [`PluginRequest::depth`].
+    pub depth: u8,
+}
+
 /// A plugin's answer.
 #[derive(Debug, Clone)]
 pub struct PluginResponse {
@@ -219,12 +249,23 @@ pub enum CallFailure {
     /// It is not running.
     #[error("plugin '{0}' is not running")]
     NotRunning(PluginId),
-    /// It trapped again and again, and is left alone for so many seconds.
-    #[error("plugin '{0}' is not called because it trapped again and again; it is tried again in {1} s")]
+    /// It was at fault again and again, and is left alone for so many seconds.
+    #[error("plugin '{0}' is not called because it failed again and again; it is tried again in {1} s")]
     Quarantined(PluginId, u64),
     /// Plugins call each other in a chain that is too long, in a circle most likely.
     #[error("plugin '{0}' was not called: there are {MAX_CALL_DEPTH} plugins in the chain of calls already, which is the limit")]
     TooDeep(PluginId),
+}
+
+/// Why a procedure gave no output.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ProcedureFailure {
+    /// So its caller is told.
+    #[error(transparent)]
+    Refused(#[from] CallError),
+    /// It did not come to an end.
+    #[error(transparent)]
+    Failed(#[from] CallFailure),
 }
 
 /// What the platform does for one plugin. Made anew for each activation.

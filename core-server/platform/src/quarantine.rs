@@ -1,9 +1,10 @@
-//! Keeps calls away from a version of a plugin that traps again and again: each trap costs an instance, which the server has
-//! to make anew, and tells the caller nothing.
+//! Keeps calls away from a version of a plugin that is at fault again and again: it traps, or gives an answer that cannot be
+//! passed on. A trap costs an instance, which the server has to make anew, and a refused answer may be large; neither tells the
+//! caller anything.
 //!
-//! Three traps within a minute, with no more answers between them than traps, close it. After a pause one call is let
-//! through: if it is answered, all are again, else the next pause is longer. A plugin that traps on some requests and answers
-//! most is left alone, and so is one that is only slow: its calls end at their deadline.
+//! Three faults within a minute, with no more answers between them than faults, close it. After a pause one call is let
+//! through: if it is answered, all are again, else the next pause is longer. A plugin that is at fault on some requests and
+//! answers most is left alone, and so is one that is only slow: its calls end at their deadline.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::backoff;
 
-/// So many traps
-const TRAPS: usize = 3;
+/// So many faults
+const FAULTS: usize = 3;
 /// within this time.
 const WITHIN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -33,8 +34,8 @@ pub(crate) struct Quarantine {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last traps: when, and how many answers there had been by then.
-    traps: VecDeque<(Instant, u64)>,
+    /// The last faults: when, and how many answers there had been by then.
+    faults: VecDeque<(Instant, u64)>,
     closed: Option<Closed>,
 }
 
@@ -49,10 +50,10 @@ struct Closed {
 /// How a call ended, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended<'a> {
-    /// The plugin came to an end, whatever it said.
+    /// The plugin gave an answer, whatever it said.
     Answered,
-    /// It trapped in this way.
-    Trapped(&'a str),
+    /// It trapped, or gave an answer that is none: how.
+    AtFault(&'a str),
     /// It was not called, or did not come to an end in time.
     Otherwise,
 }
@@ -109,7 +110,7 @@ impl Quarantine {
         }
     }
 
-    fn trapped(&self, was_trial: bool, how: &str, now: Instant, jitter: impl FnOnce() -> f64) {
+    fn at_fault(&self, was_trial: bool, how: &str, now: Instant, jitter: impl FnOnce() -> f64) {
         let answers = self.answers.load(Ordering::Relaxed);
         let mut state = self.state();
         if let Some(closed) = &mut state.closed {
@@ -121,12 +122,12 @@ impl Quarantine {
             }
             return;
         }
-        state.traps.push_back((now, answers));
-        while state.traps.len() > TRAPS {
-            state.traps.pop_front();
+        state.faults.push_back((now, answers));
+        while state.faults.len() > FAULTS {
+            state.faults.pop_front();
         }
-        let Some((first, answers_then)) = state.traps.front().copied().filter(|_| state.traps.len() == TRAPS) else { return };
-        if now.saturating_duration_since(first) <= WITHIN && answers.saturating_sub(answers_then) <= TRAPS as u64 {
+        let Some((first, answers_then)) = state.faults.front().copied().filter(|_| state.faults.len() == FAULTS) else { return };
+        if now.saturating_duration_since(first) <= WITHIN && answers.saturating_sub(answers_then) <= FAULTS as u64 {
             let until = now + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, 1, jitter());
             state.closed = Some(Closed { why: how.to_owned(), pauses: 1, until, on_trial: false });
             self.closed.store(true, Ordering::Relaxed);
@@ -150,7 +151,7 @@ impl Admission<'_> {
     pub(crate) fn end(mut self, how: Ended<'_>, now: Instant, jitter: impl FnOnce() -> f64) {
         match how {
             Ended::Answered => self.quarantine.answered(self.is_trial),
-            Ended::Trapped(how) => self.quarantine.trapped(self.is_trial, how, now, jitter),
+            Ended::AtFault(how) => self.quarantine.at_fault(self.is_trial, how, now, jitter),
             Ended::Otherwise => return,
         }
         self.ended = true;
@@ -191,9 +192,9 @@ mod tests {
             self.quarantine.admit(self.now).map(|admission| admission.end(how, self.now, || 1.0))
         }
 
-        fn trap(&self, times: usize) {
+        fn fault(&self, times: usize) {
             for _ in 0..times {
-                self.call(Ended::Trapped("unreachable")).unwrap();
+                self.call(Ended::AtFault("unreachable")).unwrap();
             }
         }
 
@@ -203,30 +204,30 @@ mod tests {
     }
 
     #[test]
-    fn three_traps_in_a_row_close_it_and_an_answer_opens_it() {
+    fn three_faults_in_a_row_close_it_and_an_answer_opens_it() {
         let mut plugin = fixture();
-        plugin.trap(2);
+        plugin.fault(2);
         assert_eq!(plugin.quarantine.why(), None);
-        plugin.trap(1);
+        plugin.fault(1);
         assert_eq!(plugin.quarantine.why().as_deref(), Some("unreachable"));
         assert_eq!(plugin.call(Ended::Answered), Err(Refused { retry_after: FIRST_PAUSE }));
         plugin.pass(FIRST_PAUSE);
         plugin.call(Ended::Answered).unwrap();
         assert_eq!(plugin.quarantine.why(), None);
-        plugin.trap(2);
+        plugin.fault(2);
         assert_eq!(plugin.quarantine.why(), None, "what was before is forgotten");
     }
 
     #[test]
-    fn traps_that_are_rare_in_time_or_among_answers_do_not() {
+    fn faults_that_are_rare_in_time_or_among_answers_do_not() {
         let mut plugin = fixture();
         for _ in 0..10 {
-            plugin.trap(1);
+            plugin.fault(1);
             plugin.pass(WITHIN / 2 + Duration::from_secs(1));
         }
         plugin.pass(WITHIN);
         for _ in 0..10 {
-            plugin.trap(1);
+            plugin.fault(1);
             for _ in 0..2 {
                 plugin.call(Ended::Answered).unwrap();
             }
@@ -240,14 +241,14 @@ mod tests {
     #[test]
     fn one_call_at_a_time_is_tried_and_pauses_grow_to_a_minute() {
         let mut plugin = fixture();
-        plugin.trap(3);
+        plugin.fault(3);
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
             plugin.pass(Duration::from_secs(seconds) - Duration::from_millis(1));
             assert!(plugin.call(Ended::Answered).is_err(), "{seconds}");
             plugin.pass(Duration::from_millis(1));
             let trial = plugin.quarantine.admit(plugin.now).unwrap();
             assert!(plugin.call(Ended::Answered).is_err(), "a second one at the same time");
-            trial.end(Ended::Trapped("again"), plugin.now, || 1.0);
+            trial.end(Ended::AtFault("again"), plugin.now, || 1.0);
         }
         assert_eq!(plugin.quarantine.why().as_deref(), Some("unreachable"), "the message stays");
     }
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn a_trial_that_comes_to_nothing_is_followed_by_another() {
         let mut plugin = fixture();
-        plugin.trap(3);
+        plugin.fault(3);
         plugin.pass(FIRST_PAUSE);
         drop(plugin.quarantine.admit(plugin.now).unwrap());
         plugin.call(Ended::Otherwise).unwrap();
@@ -268,7 +269,7 @@ mod tests {
         let mut plugin = fixture();
         let begun: Vec<_> = (0..10).map(|_| plugin.quarantine.admit(plugin.now).unwrap()).collect();
         for call in begun {
-            call.end(Ended::Trapped("unreachable"), plugin.now, || 1.0);
+            call.end(Ended::AtFault("unreachable"), plugin.now, || 1.0);
         }
         plugin.pass(FIRST_PAUSE);
         plugin.call(Ended::Answered).unwrap();
@@ -285,7 +286,7 @@ mod tests {
                     0 => drop(plugin.quarantine.admit(plugin.now)),
                     1 => drop(plugin.call(Ended::Answered)),
                     2 => drop(plugin.call(Ended::Otherwise)),
-                    _ => drop(plugin.call(Ended::Trapped("unreachable"))),
+                    _ => drop(plugin.call(Ended::AtFault("unreachable"))),
                 }
             }
             plugin.pass(LONGEST_PAUSE);

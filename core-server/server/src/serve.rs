@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use checkstack_auth::Auth;
 use checkstack_platform::{Platform, PlatformSettings, serve as serve_connections};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,10 +31,12 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     info!(listen = ?settings.server.listen, version = env!("CARGO_PKG_VERSION"), "listening");
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
+    let auth = settings.auth();
+    let native = |database| Auth::parts(database, auth);
     let drain = settings.server.shutdown_deadline().saturating_sub(settings.server.shutdown_grace()) / 2;
     let mut connections = tokio::spawn(serve_connections(listener, platform.surface(), stop.clone(), drain));
     tokio::select! {
-        started = platform.start(crate::loader) => {
+        started = platform.start(crate::loader, native) => {
             if let Err(problem) = started {
                 tokio::time::sleep(LAST_WORDS).await;
                 return fail(&problem.to_string());

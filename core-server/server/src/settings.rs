@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use checkstack_auth::AuthSettings;
 use checkstack_platform::{
     ConnectionDivision, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CONNECTIONS, PlatformSettings,
 };
@@ -65,6 +66,9 @@ pub(crate) struct Instance {
     /// Directory with the keys of the instance.
     #[arg(long, global = true, env = "CHECKSTACK_KEYS_DIR", default_value = "/etc/checkstack/keys")]
     keys_dir: PathBuf,
+    /// Directory with `username` and `password` of the first admin. Need not exist.
+    #[arg(long, global = true, env = "CHECKSTACK_ADMIN_DIR", default_value = "/etc/checkstack/admin")]
+    admin_dir: PathBuf,
     /// Directory for unpacked and compiled plugins, which nobody else writes to.
     #[arg(long, global = true, env = "CHECKSTACK_STATE_DIR", default_value = "/var/lib/checkstack")]
     state_dir: PathBuf,
@@ -79,6 +83,15 @@ pub(crate) struct Server {
     /// Largest body of a request to a plugin, in bytes.
     #[arg(long, global = true, env = "CHECKSTACK_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: usize,
+    /// Seconds for which one stays signed in.
+    #[arg(
+        long,
+        global = true,
+        env = "CHECKSTACK_SESSION_SECONDS",
+        default_value_t = 7 * 24 * 60 * 60,
+        value_parser = clap::value_parser!(u64).range(60..=366 * 24 * 60 * 60)
+    )]
+    session_seconds: u64,
     /// Seconds of serving on after SIGTERM, unready, until nobody sends requests here any more.
     #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_GRACE_SECONDS", default_value_t = 2)]
     shutdown_grace_seconds: u64,
@@ -122,6 +135,16 @@ impl Settings {
         platform.state_directory.clone_from(&self.instance.state_dir);
         platform.max_body_bytes = self.server.max_body_bytes;
         platform
+    }
+}
+
+impl Settings {
+    /// What concerns users and applications.
+    pub(crate) fn auth(&self) -> AuthSettings {
+        AuthSettings {
+            admin_directory: self.instance.admin_dir.clone(),
+            session_lifetime: Duration::from_secs(self.server.session_seconds),
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! the **background lane**: a few threads of lower priority that take turns between all such calls,
 //! tick by tick. So a plugin that computes for long, or for ever, can neither hold a thread that
 //! serves others nor take more than an equal share of the background threads. For a few seconds after
-//! that, all calls of the same plugin begin in the background lane.
+//! that, all calls of the same plugin begin in the background lane; so they do after a call that the clock could not
+//! interrupt, since it was the host that worked for it: a large answer has to be copied out of the guest.
 //!
 //! The deadline of a call is not watched here: the clock's callback looks at it when guest code
 //! computes, a timer does when the guest waits for the host
@@ -173,11 +174,14 @@ impl Pace {
         Duration::from_nanos(self.worked.load(Ordering::Relaxed))
     }
 
-    fn measured<T>(&self, work: impl FnOnce() -> T) -> T {
-        let since = Instant::now();
+    /// Works, and says whether that took the processor for as long as a call may have it in one stretch.
+    fn measured<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
+        let (since, before) = (Instant::now(), processor_time_of_thread());
         let result = work();
-        self.worked.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        result
+        let took = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.worked.fetch_add(took, Ordering::Relaxed);
+        let is_long = took >= SLICE_NANOSECONDS && processor_time_of_thread().saturating_sub(before) >= SLICE_NANOSECONDS;
+        (result, is_long)
     }
 
     fn now(&self) -> u64 {
@@ -213,7 +217,8 @@ pub(crate) async fn run_in_background<T: Send + 'static>(
     pace: Arc<Pace>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Abandoned> {
-    finished(lane.spawn(Measured { work: Box::pin(work), pace }).ok_or(Abandoned)?.await)
+    // How long a step takes says nothing about calls.
+    finished(lane.spawn(Measured { work: Box::pin(work), pace, is_call: false }).ok_or(Abandoned)?.await)
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -222,14 +227,19 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 struct Measured<T> {
     work: Work<T>,
     pace: Arc<Pace>,
+    is_call: bool,
 }
 
 impl<T> Future for Measured<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Self { work, pace } = &mut *self;
-        pace.measured(|| work.as_mut().poll(context))
+        let Self { work, pace, is_call } = &mut *self;
+        let (polled, is_long) = pace.measured(|| work.as_mut().poll(context));
+        if is_long && *is_call {
+            pace.slow_down();
+        }
+        polled
     }
 }
 
@@ -267,7 +277,7 @@ enum Place<T> {
 
 impl<T: Send + 'static> Place<T> {
     fn background(lane: &BackgroundLane, pace: &Arc<Pace>, work: Work<T>) -> Self {
-        lane.spawn(Measured { work, pace: Arc::clone(pace) }).map_or(Self::Nowhere, Self::Background)
+        lane.spawn(Measured { work, pace: Arc::clone(pace), is_call: true }).map_or(Self::Nowhere, Self::Background)
     }
 }
 
@@ -278,7 +288,11 @@ impl<T: Send + 'static> Future for Run<T> {
         let this = &mut *self;
         if let Place::Here(work) = &mut this.place {
             this.stretch.begin();
-            match this.pace.measured(|| work.as_mut().poll(context)) {
+            let (polled, is_long) = this.pace.measured(|| work.as_mut().poll(context));
+            if is_long {
+                this.pace.slow_down();
+            }
+            match polled {
                 Poll::Ready(result) => return Poll::Ready(Ok(result)),
                 Poll::Pending if !this.stretch.is_overrun() => return Poll::Pending,
                 Poll::Pending => {}
@@ -377,6 +391,37 @@ mod tests {
         });
         assert_eq!(moved.await.unwrap(), "plugin-background");
         assert_eq!(fixture.run(async { thread_name() }).await.unwrap(), "plugin-background");
+    }
+
+    /// As the host does, for a guest.
+    fn copy_for_long() {
+        let begin = processor_time_of_thread();
+        while processor_time_of_thread() - begin < SLICE_NANOSECONDS {}
+    }
+
+    #[tokio::test]
+    async fn after_work_that_could_not_be_interrupted_the_next_begins_in_the_background() {
+        let (fixture, here) = (fixture(), thread_name());
+        let long = async {
+            copy_for_long();
+            thread_name()
+        };
+        assert_eq!(fixture.run(long).await.unwrap(), here);
+        assert_eq!(fixture.run(async { thread_name() }).await.unwrap(), "plugin-background");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_stays_in_the_background_for_as_long_as_its_calls_are_long() {
+        let fixture = fixture();
+        let soon = fixture.pace.now() + 60_000;
+        fixture.pace.background_until.store(soon, Ordering::Relaxed);
+        fixture.run(async {}).await.unwrap();
+        assert_eq!(fixture.pace.background_until.load(Ordering::Relaxed), soon, "a short call changes nothing");
+        fixture.run(async { copy_for_long() }).await.unwrap();
+        assert_ne!(fixture.pace.background_until.load(Ordering::Relaxed), soon, "the period begins anew");
+        let fixture = self::fixture();
+        run_in_background(&fixture.lane, Arc::clone(&fixture.pace), async { copy_for_long() }).await.unwrap();
+        assert!(!fixture.pace.begins_in_background(), "a step in the plugin's life is no call");
     }
 
     #[tokio::test]

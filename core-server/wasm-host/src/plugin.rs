@@ -132,14 +132,15 @@ impl Plugin for WasmPlugin {
     }
 
     async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        let max_body_bytes = self.max_response_bytes;
         let handling = |mut lease: Lease, deadline| async move {
             let response = lease.initialised(deadline, request.depth).await?.handle(&request, deadline).await?;
             lease.give_back();
-            Ok(response)
+            // Where the guest has run: to give back the memory of a large answer that is refused takes its time as well.
+            Ok(messages::response_from_guest(response, max_body_bytes))
         };
         let response = self.call(Phase::Handle, handling).await?;
-        messages::response_from_guest(response, self.max_response_bytes)
-            .map_err(|problem| CallFailure::InvalidAnswer(self.id().clone(), problem))
+        response.map_err(|problem| CallFailure::InvalidAnswer(self.id().clone(), problem))
     }
 
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {

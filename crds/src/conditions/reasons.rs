@@ -124,7 +124,7 @@ reasons! {
         DependencyNotActive: "A plugin that this one needs is not active.", "Look at that plugin's status; this one follows by itself.";
         DependencyCycle: "Plugins need each other in a circle. The message names it.", "Remove one plugin of the circle, or take a version without that dependency.";
         DependentFailed: "A plugin that needs this one does not come up with this version, so the version before goes on serving.", "The message names that plugin and says what is wrong with it. Take a version of either that fits, or disable that plugin.";
-        Quarantined: "The plugin is up, but calls to it trap again and again, so that they are refused. After a pause, which grows to a minute, one call is let through; when that is answered, all are again.", "The message says how it traps; its log lines in the pod may say more. Use another version, or tell the author.";
+        Quarantined: "The plugin is up, but calls to it trap, or end with answers that cannot be passed on, again and again, so that they are refused. After a pause, which grows to a minute, one call is let through; when that is answered, all are again.", "The message says what happens; its log lines in the pod may say more. Use another version, or tell the author.";
         ProbeFailed: "A critical probe of the new version of the plugin is not ok, so the version before goes on serving.", "The message names the probe and what it says. The pods try again.";
         SecretConfigMissing: "The values from Secrets have not reached the pod.", "Wait: the operator delivers them again.";
         DatabaseUnavailable: "The database does not answer the pod.", "Look at the instance's condition DatabaseReachable.";

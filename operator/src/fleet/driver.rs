@@ -103,16 +103,15 @@ impl Driver {
             let mut current = self.view.lock().unwrap_or_else(PoisonError::into_inner);
             // The target may have changed meanwhile; it is not this task's to say.
             let next = FleetView { target: current.target.clone(), complete: current.complete || conclusive, pods };
-            let news = **current != next;
-            if news {
-                *current = Arc::new(next);
-            }
-            news.then(|| current.clone())
+            (**current != next).then(|| {
+                let next = Arc::new(next);
+                (std::mem::replace(&mut *current, next.clone()), next)
+            })
         };
-        if let Some(view) = news {
+        if let Some((before, after)) = news {
             self.changed = Instant::now();
             self.fleets.instances.wake(self.instance.clone());
-            self.fleets.wake_plugins(&self.instance, &view.target);
+            self.fleets.wake_concerned(&self.instance, &before, &after);
         }
     }
 

@@ -5,6 +5,7 @@
 //! no reconciliation waits for a pod.
 
 mod collection;
+mod concern;
 mod driver;
 mod view;
 
@@ -134,16 +135,17 @@ impl Fleets {
                 }
                 let target = offer.target.clone();
                 fleet.offer.send_replace(Arc::new(offer));
-                let mut view = fleet.view.lock().unwrap_or_else(PoisonError::into_inner);
-                *view = Arc::new(FleetView { target: target.clone(), ..FleetView::clone(&view) });
-                drop(view);
-                self.wake_plugins(instance, &before.target);
-                self.wake_plugins(instance, &target);
+                let (before, after) = {
+                    let mut view = fleet.view.lock().unwrap_or_else(PoisonError::into_inner);
+                    let after = Arc::new(FleetView { target, ..FleetView::clone(&view) });
+                    (std::mem::replace(&mut *view, after.clone()), after)
+                };
+                self.wake_concerned(instance, &before, &after);
             }
             None => {
-                let target = offer.target.clone();
+                let names: Vec<String> = offer.target.members.keys().cloned().collect();
                 fleets.insert(instance.clone(), self.start(instance.clone(), offer));
-                self.wake_plugins(instance, &target);
+                self.wake_plugins(instance, names);
             }
         }
     }
@@ -216,10 +218,12 @@ impl Fleets {
         self.pods.state_filter(belongs).iter().filter_map(|pod| LivePod::of(pod)).collect()
     }
 
-    fn wake_plugins(&self, instance: &ObjectKey, target: &Target) {
-        for name in target.members.keys() {
-            self.plugins.wake(ObjectKey::new(&instance.namespace, name));
-        }
+    fn wake_concerned(&self, instance: &ObjectKey, before: &FleetView, after: &FleetView) {
+        self.wake_plugins(instance, concern::concerned(before, after));
+    }
+
+    fn wake_plugins(&self, instance: &ObjectKey, names: impl IntoIterator<Item = String>) {
+        names.into_iter().for_each(|name| self.plugins.wake(ObjectKey::new(&instance.namespace, &name)));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, Fleet>> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checkstack_plugin_package::Digest;
 
@@ -15,7 +15,11 @@ pub(crate) struct Memory {
     histories: Mutex<HashMap<String, History>>,
     rollouts: Mutex<HashMap<String, Rollout>>,
     publications: Mutex<HashMap<String, Publication>>,
+    efforts: Mutex<HashMap<String, Effort>>,
 }
+
+/// The longest pause between two reconciliations.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The revisions of an instance's plugin set.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +44,28 @@ struct Publication {
     since: Instant,
 }
 
+/// What the last reconciliation took.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    ended: Instant,
+    took: Duration,
+}
+
 impl Memory {
+    /// How long to wait before the instance is reconciled again: as long as it took the last time. Each of many plugins that
+    /// arrive changes the whole set, so what arrives meanwhile is better put in at once.
+    pub(crate) fn pause(&self, uid: &str, now: Instant) -> Option<Duration> {
+        let effort = self.efforts.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied()?;
+        let pause = effort.took.min(LONGEST_PAUSE);
+        Some(pause.saturating_sub(now.saturating_duration_since(effort.ended))).filter(|left| !left.is_zero())
+    }
+
+    /// Notes what a reconciliation took.
+    pub(crate) fn reconciled(&self, uid: &str, began: Instant, ended: Instant) {
+        let effort = Effort { ended, took: ended.saturating_duration_since(began) };
+        self.efforts.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), effort);
+    }
+
     pub(crate) fn history(&self, uid: &str) -> Option<History> {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
@@ -84,5 +109,27 @@ impl Memory {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
         self.rollouts.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
         self.publications.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
+        self.efforts.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| keep(uid));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reconciliation_that_took_long_is_not_followed_at_once_by_another() {
+        let (memory, began) = (Memory::default(), Instant::now());
+        let at = |milliseconds| began + Duration::from_millis(milliseconds);
+        assert_eq!(memory.pause("uid", began), None, "there was none before");
+        memory.reconciled("uid", began, at(300));
+        assert_eq!(memory.pause("uid", at(400)), Some(Duration::from_millis(200)));
+        assert_eq!(memory.pause("uid", at(600)), None);
+        assert_eq!(memory.pause("another", at(400)), None);
+        memory.reconciled("uid", began, at(60_000));
+        assert_eq!(memory.pause("uid", at(60_000)), Some(LONGEST_PAUSE), "an API server that is slow must not make it slower");
+        memory.retain(|_| false);
+        assert_eq!(memory.pause("uid", at(60_000)), None);
     }
 }

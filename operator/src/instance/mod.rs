@@ -1,9 +1,10 @@
 //! The controller of Checkstack: everything that an instance consists of, the plugin set its pods
 //! shall run, and the truth about them.
 //!
-//! [`objects`], [`set`], [`attempts`], [`artifacts`], [`revision`], [`keys`], [`rotation`] and [`status`] are pure; [`secrets`] and
-//! [`history`] read and write; [`reconcile`] calls them in order.
+//! [`objects`], [`set`], [`attempts`], [`artifacts`], [`revision`], [`keys`], [`rotation`] and [`status`] are pure; [`secrets`],
+//! [`admin_secret`] and [`history`] read and write; [`reconcile`] calls them in order.
 
+mod admin_secret;
 mod artifacts;
 mod attempts;
 mod history;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checkstack_control_api::report::PluginSetDelivery;
 use checkstack_control_api::sealed::{seal, secret_config_hash};
@@ -26,7 +26,7 @@ use super::keys::{InstanceKeys, InvalidKeys};
 use super::objects::{self, PodInputs, SecretSettings};
 use super::set::{BuiltSet, PreviousSet, SetInputs, build};
 use super::status::{StatusInputs, compute, transitions};
-use super::{artifacts, history, secrets};
+use super::{admin_secret, artifacts, history, secrets};
 use crate::apply::{ApplyError, INSTANCE_STATUS_MANAGER, StatusPatch, Unreadable, patch_status, report_unreadable};
 use crate::context::{Context, Guarded};
 use crate::error::KubernetesError;
@@ -117,7 +117,15 @@ pub(crate) struct Progress {
 pub(crate) async fn reconcile(guard: Arc<Guarded<Checkstack>>, context: Arc<Context>) -> Result<Action, InstanceError> {
     match &guard.0 {
         Ok(instance) if instance.meta().deletion_timestamp.is_some() => Ok(Action::await_change()),
-        Ok(instance) => reconcile_instance(instance, &context).await,
+        Ok(instance) => {
+            let began = Instant::now();
+            if let Some(pause) = context.instance_memory.pause(&uid(instance), began) {
+                return Ok(Action::requeue(pause));
+            }
+            let result = reconcile_instance(instance, &context).await;
+            context.instance_memory.reconciled(&uid(instance), began, Instant::now());
+            result
+        }
         Err(invalid) => report_invalid(invalid, &context).await,
     }
 }
@@ -150,6 +158,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     context.references.depends_on(Dependent::Instance(key.clone()), secrets::references(instance, &plugins));
 
     let found = secrets::keys(context, instance).await?;
+    admin_secret::ensure(context, instance).await?;
     let keys = &found.ring.keys;
     let database = secrets::database_url(context, instance).await?;
     progress.database_problem = database.as_ref().err().cloned();
@@ -213,6 +222,7 @@ async fn plugin_set(
     let inputs = SetInputs {
         instance: key.to_string(),
         selector: &selector,
+        strategy: instance.spec.rollout.strategy,
         plugins: plugins.readable,
         unreadable: plugins.unreadable,
         secrets: &secrets,
@@ -253,8 +263,6 @@ async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(Se
 async fn publish_set(instance: &Checkstack, context: &Context, keys: &InstanceKeys, revised: RevisedSet) -> Result<(), InstanceError> {
     let RevisedSet { built: BuiltSet { set, proven, secrets, last_good_secrets, members, entries, .. }, hash, artifacts_in_use } = revised;
     let internal = |error: String| InstanceError::Internal(error);
-    // Pods that are replaced for a set must find it.
-    let proven = proven.filter(|_| instance.spec.rollout.strategy == RolloutStrategy::HotSwap);
     let mounted = proven.as_ref().unwrap_or(&set);
     let signature = set_signature::sign(mounted, &keys.signing).map_err(|error| internal(error.to_string()))?;
     let config = objects::plugin_config(instance, &secrets, &last_good_secrets).map_err(|error| internal(error.to_string()))?;

@@ -28,7 +28,12 @@ use crate::references::Reference;
 pub(crate) fn references(instance: &Checkstack, plugins: &[&CheckstackPlugin]) -> BTreeSet<Reference> {
     let namespace = instance.namespace().unwrap_or_default();
     let name = instance.name_any();
-    let own = [instance.spec.database.url_secret_ref.name.clone(), names::keys_secret(&name), names::plugin_config_secret(&name)];
+    let own = [
+        instance.spec.database.url_secret_ref.name.clone(),
+        names::admin_secret(&name),
+        names::keys_secret(&name),
+        names::plugin_config_secret(&name),
+    ];
     let of_plugins = plugins.iter().flat_map(|plugin| &plugin.spec.config_from).map(|source| source.secret_ref.name.clone());
     own.into_iter().chain(of_plugins).map(|name| Reference::Secret(ObjectKey::new(&namespace, name))).collect()
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use checkstack_control_api::entry_hash;
 use checkstack_crds::CheckstackPlugin;
+use checkstack_crds::checkstack::RolloutStrategy;
 use checkstack_crds::conditions::{ConditionStatus, PluginConditionType, find_condition};
 use checkstack_crds::plugin::PluginHistoryEntry;
 use checkstack_plugin_package::{Digest, Grants, HttpGrant, PluginEntry, PluginId, PluginSet, order};
@@ -46,6 +47,8 @@ pub(crate) struct SetInputs<'a> {
     pub(crate) instance: String,
     /// `spec.plugins.selector`.
     pub(crate) selector: &'a Selector,
+    /// `spec.rollout.strategy`.
+    pub(crate) strategy: RolloutStrategy,
     /// All plugins that name the instance.
     pub(crate) plugins: &'a [&'a CheckstackPlugin],
     /// Names of plugins in the namespace that cannot be read, so that nobody knows whose they are.
@@ -187,9 +190,11 @@ pub(crate) fn build(inputs: &SetInputs<'_>) -> Result<BuiltSet, serde_json::Erro
         built.entries.insert(candidate.entry.resource.clone(), candidate.hash);
         built.set.plugins.push(candidate.entry);
     }
-    let wanted = built.set.plugins.iter().map(|entry| &entry.plugin_id).collect();
-    built.proven = proven(inputs.past, &wanted, &on_trial)?;
-    built.needed_revisions.extend(built.proven.as_ref().map(|set| set.revision));
+    if inputs.strategy == RolloutStrategy::HotSwap {
+        let wanted = built.set.plugins.iter().map(|entry| &entry.plugin_id).collect();
+        built.proven = proven(inputs.past, &wanted, &on_trial)?;
+        built.needed_revisions.extend(built.proven.as_ref().map(|set| set.revision));
+    }
     Ok(built)
 }
 

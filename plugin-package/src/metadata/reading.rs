@@ -49,7 +49,7 @@ fn read_checkstack(block: &Object<'_>, problems: &mut Problems) -> Option<Checks
         "tooling" => problems.note(block.child("type"), "is 'tooling', which is not installable"),
         other => problems.note(block.child("type"), format!("must be backend, frontend or common, not '{}'", shown(other))),
     });
-    let plugin_id = block.text("pluginId", problems).and_then(|id| match id.parse::<PluginId>() {
+    let plugin_id = block.text("pluginId", problems).and_then(|id| match PluginId::of_package(&id) {
         Ok(id) => Some(id),
         Err(error) => problems.note(block.child("pluginId"), format!("is invalid: {error}")),
     });

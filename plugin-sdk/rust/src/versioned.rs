@@ -97,8 +97,8 @@ impl<T: DeserializeOwned> Versioned<T> {
             return Err(VersionError::Newer(version, self.version()));
         }
         let done = version.checked_sub(self.first).ok_or(VersionError::TooOld(version, self.first))?;
-        let steps = (version..).zip(self.migrations.iter().skip(done as usize));
-        steps.into_iter().try_fold(data, |data, (from, Migration { description, migrate })| {
+        let mut steps = (version..).zip(self.migrations.iter().skip(done as usize));
+        steps.try_fold(data, |data, (from, Migration { description, migrate })| {
             migrate(data).map_err(|cause| VersionError::Migration { from, description, cause })
         })
     }

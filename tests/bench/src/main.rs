@@ -36,6 +36,8 @@ async fn main() -> Result<()> {
     let mut plots = String::new();
 
     let ns = Namespace::create("bench").await?;
+    // Whatever it has done before, its memory may still be there.
+    ns.restart_operator().await?;
     let idle_operator = memory::of_operator(&ns).await?;
     ns.bring_up_database().await?;
     resize(&ns, 1, 1).await?;

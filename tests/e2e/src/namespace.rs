@@ -49,10 +49,31 @@ impl Namespace {
         Ok(this)
     }
 
-    /// Removes it; the last thing a test that passed does.
+    /// Has it removed; the last thing a test that passed does. It is gone some time later.
     pub async fn remove(self) -> Result<()> {
-        self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait", "--timeout=90s"]).await?;
+        self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]).await?;
         Ok(())
+    }
+
+    /// Waits until those are gone that other tests have removed.
+    pub async fn await_removals() -> Result<()> {
+        let cluster = Cluster::connect().await?;
+        let terminating = [
+            "get",
+            "namespace",
+            "--selector",
+            "checkstack.io/e2e=true",
+            "--field-selector",
+            "status.phase=Terminating",
+            "--output",
+            "name",
+        ];
+        eventually("namespaces of other tests are gone", Duration::from_secs(120), || async {
+            let names = cluster.kubectl(&terminating).await?;
+            anyhow::ensure!(names.trim().is_empty(), "{names}");
+            Ok(())
+        })
+        .await
     }
 
     /// kubectl in this namespace.

@@ -287,7 +287,7 @@ async fn a_plugin_that_traps_again_and_again() -> Result<()> {
     ns.await_plugin_ready("bad").await?;
     let fault = Fault {
         reason: "Quarantined",
-        says: &["trapped again and again", "trapped in handle"],
+        says: &["failed again and again", "trapped in handle"],
         remedy: "report it to its author",
         ..Fault::default()
     };

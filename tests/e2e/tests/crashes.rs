@@ -40,79 +40,89 @@ async fn a_killed_core_process_comes_back_with_its_plugins() -> Result<()> {
     ns.remove().await
 }
 
-#[tokio::test]
-async fn an_operator_killed_in_the_middle_of_a_rollout_finishes_it() -> Result<()> {
-    let _operator = operator_alone().await;
-    let ns = Namespace::create("kill-operator").await?;
-    ns.bring_up_instance(2).await?;
-    let base = package("chaos")?;
-    ns.install_plugin("one", &renamed(&base, "one")?, json!({})).await?;
-    ns.await_plugin_ready("one").await?;
+mod operator_alone {
+    use super::*;
 
-    // Killed at different moments after a change: before it is seen, while it is fetched, while pods take it over.
-    for (round, delay) in [0, 150, 400, 900].into_iter().enumerate() {
-        let version = format!("0.2.{round}");
-        let newer = with_metadata(&renamed(&base, "one")?, |metadata| metadata["version"] = version.as_str().into())?;
-        ns.store_package(&format!("one-{round}"), &newer).await?;
-        let (lease, operator) = (ns.lease().await?, ns.operator_process(&ns.leading_operator().await?).await?);
-        ns.apply_plugin("one", json!({"source": {"tarball": {"configMapRef": {"name": format!("one-{round}"), "key": "package.tgz"}}}}))
+    #[tokio::test]
+    async fn an_operator_killed_in_the_middle_of_a_rollout_finishes_it() -> Result<()> {
+        let _operator = operator_alone().await;
+        let ns = Namespace::create("kill-operator").await?;
+        ns.bring_up_instance(2).await?;
+        let base = package("chaos")?;
+        ns.install_plugin("one", &renamed(&base, "one")?, json!({})).await?;
+        ns.await_plugin_ready("one").await?;
+
+        // Killed at different moments after a change: before it is seen, while it is fetched, while pods take it over.
+        for (round, delay) in [0, 150, 400, 900].into_iter().enumerate() {
+            let version = format!("0.2.{round}");
+            let newer = with_metadata(&renamed(&base, "one")?, |metadata| metadata["version"] = version.as_str().into())?;
+            ns.store_package(&format!("one-{round}"), &newer).await?;
+            let (lease, operator) = (ns.lease().await?, ns.operator_process(&ns.leading_operator().await?).await?);
+            ns.apply_plugin(
+                "one",
+                json!({"source": {"tarball": {"configMapRef": {"name": format!("one-{round}"), "key": "package.tgz"}}}}),
+            )
             .await?;
-        tokio::time::sleep(Duration::from_millis(delay)).await;
-        operator.kill().await?;
-        if processes::are_here() {
-            assert_eq!(ns.lease().await?, lease, "it had the time to give the Lease back");
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            operator.kill().await?;
+            if processes::are_here() {
+                assert_eq!(ns.lease().await?, lease, "it had the time to give the Lease back");
+            }
+            eventually("both pods run the new version", PATIENCE, || async {
+                let plugin = ns.get("checkstackplugin/one").await?;
+                let pods = plugin["status"]["pods"].as_array().context("no pods")?;
+                ensure!(
+                    pods.len() == 2 && pods.iter().all(|pod| pod["version"] == version.as_str() && pod["state"] == "Active"),
+                    "{pods:?}"
+                );
+                Ok(())
+            })
+            .await?;
+            ns.await_plugin_ready("one").await?;
+            eventually("the operator was killed and started again", PATIENCE, || operator.ensure_restarted()).await?;
+            ns.await_next_leader(&lease).await?;
+            // The kubelet makes a container that ended again and again wait longer and longer.
+            ns.restart_operator().await?;
         }
-        eventually("both pods run the new version", PATIENCE, || async {
-            let plugin = ns.get("checkstackplugin/one").await?;
-            let pods = plugin["status"]["pods"].as_array().context("no pods")?;
-            ensure!(pods.len() == 2 && pods.iter().all(|pod| pod["version"] == version.as_str() && pod["state"] == "Active"), "{pods:?}");
+        // No change was lost and none was made twice: the empty set, the plugin, and its four new versions.
+        assert_eq!(ns.revisions().await?, [1, 2, 3, 4, 5, 6]);
+        ns.ensure_core_pods_ready(2).await?;
+        ns.remove().await
+    }
+
+    #[tokio::test]
+    async fn two_operators_do_the_work_of_one() -> Result<()> {
+        let _operator = operator_alone().await;
+        let ns = Namespace::create("two-operators").await?;
+        ns.scale_operator(2).await?;
+        ns.bring_up_instance(1).await?;
+        ns.install_plugin("one", &renamed(&package("chaos")?, "one")?, json!({})).await?;
+        ns.await_plugin_ready("one").await?;
+        let versions = || async {
+            let mut versions = Vec::new();
+            for object in ["checkstackplugin/one", "checkstack/main", "configmap/main-plugins", "deployment/main"] {
+                versions.push(ns.get(object).await?["metadata"]["resourceVersion"].clone());
+            }
+            Ok::<_, anyhow::Error>(versions)
+        };
+        let before = versions().await?;
+        always("the two do not undo each other's work", Duration::from_secs(5), || async {
+            let now = versions().await?;
+            ensure!(now == before, "{before:?} became {now:?}");
             Ok(())
         })
         .await?;
-        ns.await_plugin_ready("one").await?;
-        eventually("the operator was killed and started again", PATIENCE, || operator.ensure_restarted()).await?;
+
+        // The leader dies without a word; when its Lease has expired, a process that lives takes over: the other one, or the
+        // one that the kubelet started in its place.
+        let (lease, leader) = (ns.lease().await?, ns.operator_process(&ns.leading_operator().await?).await?);
+        leader.kill().await?;
+        ns.install_plugin("two", &renamed(&package("chaos")?, "two")?, json!({})).await?;
+        ns.await_plugin_ready("two").await?;
+        eventually("the leader was killed and started again", PATIENCE, || leader.ensure_restarted()).await?;
         ns.await_next_leader(&lease).await?;
-        // The kubelet makes a container that ended again and again wait longer and longer.
-        ns.restart_operator().await?;
+        ns.scale_operator(1).await?;
+        ns.await_leader().await?;
+        ns.remove().await
     }
-    // No change was lost and none was made twice: the empty set, the plugin, and its four new versions.
-    assert_eq!(ns.revisions().await?, [1, 2, 3, 4, 5, 6]);
-    ns.ensure_core_pods_ready(2).await?;
-    ns.remove().await
-}
-
-#[tokio::test]
-async fn two_operators_do_the_work_of_one() -> Result<()> {
-    let _operator = operator_alone().await;
-    let ns = Namespace::create("two-operators").await?;
-    ns.scale_operator(2).await?;
-    ns.bring_up_instance(1).await?;
-    ns.install_plugin("one", &renamed(&package("chaos")?, "one")?, json!({})).await?;
-    ns.await_plugin_ready("one").await?;
-    let versions = || async {
-        let mut versions = Vec::new();
-        for object in ["checkstackplugin/one", "checkstack/main", "configmap/main-plugins", "deployment/main"] {
-            versions.push(ns.get(object).await?["metadata"]["resourceVersion"].clone());
-        }
-        Ok::<_, anyhow::Error>(versions)
-    };
-    let before = versions().await?;
-    always("the two do not undo each other's work", Duration::from_secs(5), || async {
-        let now = versions().await?;
-        ensure!(now == before, "{before:?} became {now:?}");
-        Ok(())
-    })
-    .await?;
-
-    // The leader dies without a word; when its Lease has expired, a process that lives takes over: the other one, or the
-    // one that the kubelet started in its place.
-    let (lease, leader) = (ns.lease().await?, ns.operator_process(&ns.leading_operator().await?).await?);
-    leader.kill().await?;
-    ns.install_plugin("two", &renamed(&package("chaos")?, "two")?, json!({})).await?;
-    ns.await_plugin_ready("two").await?;
-    eventually("the leader was killed and started again", PATIENCE, || leader.ensure_restarted()).await?;
-    ns.await_next_leader(&lease).await?;
-    ns.scale_operator(1).await?;
-    ns.await_leader().await?;
-    ns.remove().await
 }

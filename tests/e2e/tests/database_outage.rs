@@ -154,6 +154,9 @@ async fn ready_again(ns: &Namespace, pod: &str) -> Result<Instant> {
     .await
 }
 
+/// How long is written before the database is stopped.
+const QUIET: Duration = Duration::from_secs(3);
+
 #[tokio::test]
 async fn readiness_follows_the_database_and_nothing_acknowledged_is_lost() -> Result<()> {
     let _operator = shared_operator().await;
@@ -174,7 +177,7 @@ async fn readiness_follows_the_database_and_nothing_acknowledged_is_lost() -> Re
     let (rows_to, keys_to) = (ns.port_forward(&pods[0]).await?, ns.port_forward(&pods[1]).await?);
     let (stop, stopped) = watch::channel(false);
     let outage = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(QUIET).await;
         let stopping = Instant::now();
         ns.stop_database().await?;
         let gone = Instant::now();
@@ -207,7 +210,7 @@ async fn readiness_follows_the_database_and_nothing_acknowledged_is_lost() -> Re
 
     for (what, log) in [("rows", &rows), ("keys", &set)] {
         let end = Instant::now();
-        ensure!(log.acknowledged_between(stopping - Duration::from_secs(1), stopping) > 0, "no {what} before the database stopped");
+        ensure!(log.acknowledged_between(stopping - QUIET, stopping) > 0, "no {what} before the database stopped");
         ensure!(log.refused_between(gone, starting) > 0, "nobody tried to write {what} while the database was away");
         ensure!(log.acknowledged_between(gone, starting) == 0, "{what} were acknowledged without a database");
         ensure!(log.acknowledged_between(back, end) > 0, "no {what} after the database came back");

@@ -11,11 +11,13 @@ mod deletion;
 mod installation;
 mod key_rotation;
 mod rollback;
+mod sign_in;
 mod soak;
 mod steady_state;
 mod strategy;
 mod versioned;
 
+use checkstack_e2e::namespace::Namespace;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static OPERATOR: RwLock<()> = RwLock::const_new(());
@@ -25,7 +27,10 @@ async fn shared_operator() -> RwLockReadGuard<'static, ()> {
     OPERATOR.read().await
 }
 
-/// For tests that disturb the operator, and for those that must see nothing else happen.
+/// For tests that disturb the operator, and for those that must see nothing else happen. They are in modules of this name,
+/// so that tests/e2e/run can have them last: while one waits for the others to end, no other begins.
 async fn operator_alone() -> RwLockWriteGuard<'static, ()> {
-    OPERATOR.write().await
+    let alone = OPERATOR.write().await;
+    Namespace::await_removals().await.unwrap();
+    alone
 }

@@ -206,60 +206,64 @@ impl Soak {
     }
 }
 
-#[tokio::test]
-async fn changes_under_load() -> Result<()> {
-    if !processes::are_here() {
-        eprintln!("not run: it asks pods by their addresses, and looks at their processes");
-        return Ok(());
-    }
-    let _operator = operator_alone().await;
-    let changes = u32::try_from(setting("CHECKSTACK_E2E_CHANGES", 11))?;
-    let seed = setting("CHECKSTACK_E2E_SEED", 1);
-    let begin = Instant::now();
-    let mut soak = Soak::begin(seed).await?;
-    let load = Load::start(&soak.ns, &["/api/subject/version", "/api/neighbour/version"]);
-    let mut warm = Footprint::default();
-    for number in 1..=changes {
-        if number == WARM.min(changes) {
-            warm = soak.ns.footprint().await?;
+mod operator_alone {
+    use super::*;
+
+    #[tokio::test]
+    async fn changes_under_load() -> Result<()> {
+        if !processes::are_here() {
+            eprintln!("not run: it asks pods by their addresses, and looks at their processes");
+            return Ok(());
         }
-        let change = soak.next(number).await?;
-        // Both at once, so that what dies is in the middle of something.
-        let spec = change.spec.clone();
-        soak.ns.apply_plugin("subject", spec).await?;
-        soak.disturb(number, &load).await?;
-        soak.make(change).await.with_context(|| format!("change {number} of seed {seed}"))?;
-        soak.all_is_well(&load).await.with_context(|| format!("after change {number} of seed {seed}"))?;
+        let _operator = operator_alone().await;
+        let changes = u32::try_from(setting("CHECKSTACK_E2E_CHANGES", 11))?;
+        let seed = setting("CHECKSTACK_E2E_SEED", 1);
+        let begin = Instant::now();
+        let mut soak = Soak::begin(seed).await?;
+        let load = Load::start(&soak.ns, &["/api/subject/version", "/api/neighbour/version"]);
+        let mut warm = Footprint::default();
+        for number in 1..=changes {
+            if number == WARM.min(changes) {
+                warm = soak.ns.footprint().await?;
+            }
+            let change = soak.next(number).await?;
+            // Both at once, so that what dies is in the middle of something.
+            let spec = change.spec.clone();
+            soak.ns.apply_plugin("subject", spec).await?;
+            soak.disturb(number, &load).await?;
+            soak.make(change).await.with_context(|| format!("change {number} of seed {seed}"))?;
+            soak.all_is_well(&load).await.with_context(|| format!("after change {number} of seed {seed}"))?;
+        }
+        // Connections and instances that nobody needs go after a while.
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        let (end, tally) = (soak.ns.footprint().await?, load.tally());
+        println!("{changes} changes in {} s, {} of them with something killed", begin.elapsed().as_secs(), soak.excuses);
+        println!(
+            "{} requests answered (p50 {:?}, p99 {:?}), {} to killed pods not, {} others not",
+            tally.answered,
+            tally.percentile(50),
+            tally.percentile(99),
+            tally.excused,
+            tally.failures.len()
+        );
+        println!("after {WARM} changes: {warm}\nafter {changes} changes: {end}");
+        load.ensure_no_failure()?;
+        ensure!(tally.answered > u64::from(changes) * 100, "the load was hardly any: {}", tally.answered);
+        // What two plugins run, what one of them may go back to, and what did not come to serve last.
+        ensure!(end.artifacts <= u64::from(2 + HISTORY + 2), "{} artifacts in the store", end.artifacts);
+        ensure!((end.roles, end.schemas) == (warm.roles, warm.schemas), "{end:?}");
+        ensure!(end.connections <= warm.connections + u64::from(REPLICAS), "connections: {} after {}", end.connections, warm.connections);
+        for (what, before, after) in [
+            ("artifacts on disk", warm.most(|pod| pod.unpacked), end.most(|pod| pod.unpacked)),
+            ("threads", usize::try_from(warm.most(|pod| pod.threads))?, usize::try_from(end.most(|pod| pod.threads))?),
+            ("open files", warm.most(|pod| pod.files), end.most(|pod| pod.files)),
+            ("instances", usize::try_from(warm.most(|pod| pod.instances))?, usize::try_from(end.most(|pod| pod.instances))?),
+        ] {
+            ensure!(after <= before + before / 4 + 4, "{what}: {after} after {before}");
+        }
+        let (before, after) = (warm.most(|pod| pod.kibibytes), end.most(|pod| pod.kibibytes));
+        ensure!(after <= before * 3 / 2, "resident memory: {after} KiB after {before} KiB");
+        drop(load);
+        soak.ns.remove().await
     }
-    // Connections and instances that nobody needs go after a while.
-    tokio::time::sleep(Duration::from_secs(25)).await;
-    let (end, tally) = (soak.ns.footprint().await?, load.tally());
-    println!("{changes} changes in {} s, {} of them with something killed", begin.elapsed().as_secs(), soak.excuses);
-    println!(
-        "{} requests answered (p50 {:?}, p99 {:?}), {} to killed pods not, {} others not",
-        tally.answered,
-        tally.percentile(50),
-        tally.percentile(99),
-        tally.excused,
-        tally.failures.len()
-    );
-    println!("after {WARM} changes: {warm}\nafter {changes} changes: {end}");
-    load.ensure_no_failure()?;
-    ensure!(tally.answered > u64::from(changes) * 100, "the load was hardly any: {}", tally.answered);
-    // What two plugins run, what one of them may go back to, and what did not come to serve last.
-    ensure!(end.artifacts <= u64::from(2 + HISTORY + 2), "{} artifacts in the store", end.artifacts);
-    ensure!((end.roles, end.schemas) == (warm.roles, warm.schemas), "{end:?}");
-    ensure!(end.connections <= warm.connections + u64::from(REPLICAS), "connections: {} after {}", end.connections, warm.connections);
-    for (what, before, after) in [
-        ("artifacts on disk", warm.most(|pod| pod.unpacked), end.most(|pod| pod.unpacked)),
-        ("threads", usize::try_from(warm.most(|pod| pod.threads))?, usize::try_from(end.most(|pod| pod.threads))?),
-        ("open files", warm.most(|pod| pod.files), end.most(|pod| pod.files)),
-        ("instances", usize::try_from(warm.most(|pod| pod.instances))?, usize::try_from(end.most(|pod| pod.instances))?),
-    ] {
-        ensure!(after <= before + before / 4 + 4, "{what}: {after} after {before}");
-    }
-    let (before, after) = (warm.most(|pod| pod.kibibytes), end.most(|pod| pod.kibibytes));
-    ensure!(after <= before * 3 / 2, "resident memory: {after} KiB after {before} KiB");
-    drop(load);
-    soak.ns.remove().await
 }

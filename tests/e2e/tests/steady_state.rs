@@ -59,57 +59,61 @@ async fn ensure_unchanged(ns: &Namespace, settled: &BTreeMap<String, String>, wh
     Ok(())
 }
 
-#[tokio::test]
-async fn three_forced_resyncs_and_a_reading_of_the_secrets_change_no_resource_version() -> Result<()> {
-    let _operator = operator_alone().await;
-    let ns = Namespace::create("steady").await?;
-    ns.bring_up_instance(2).await?;
-    ns.install_samples().await?;
-    ns.await_core_pods_ready(2).await?;
-    ns.await_condition("checkstack/main", "Ready", "True", "", PATIENCE).await?;
-    // What Kubernetes itself still has to say (endpoints, scheduling events) comes first.
-    let settled = eventually("nothing changes for five seconds", PATIENCE, || async {
-        let before = resource_versions(&ns).await?;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let after = resource_versions(&ns).await?;
-        ensure!(before == after, "still changing");
-        Ok(after)
-    })
-    .await?;
-    for kind in ["Checkstack/", "CheckstackPlugin/", "Deployment/", "Secret/", "ConfigMap/", "ControllerRevision/", "Pod/", "Event/"] {
-        ensure!(settled.keys().any(|name| name.starts_with(kind)), "no {kind} is compared: {settled:?}");
-    }
+mod operator_alone {
+    use super::*;
 
-    // A restarted operator looks at every object anew: that is a resync of all. It asks the pods too, which it hears
-    // of in the seconds after.
-    for resync in 1..=3 {
-        ns.restart_operator().await?;
-        await_resync(&ns).await?;
-        tokio::time::sleep(Duration::from_secs(8)).await;
-        ensure_unchanged(&ns, &settled, &format!("resync {resync}")).await?;
-    }
-    // Secrets and ConfigMaps that a spec names are not watched but read again every 30 s, and none of the resyncs lasted
-    // that long. After 35 s it has happened at least once.
-    tokio::time::sleep(Duration::from_secs(35)).await;
-    ensure_unchanged(&ns, &settled, "reading the Secrets again").await?;
+    #[tokio::test]
+    async fn three_forced_resyncs_and_a_reading_of_the_secrets_change_no_resource_version() -> Result<()> {
+        let _operator = operator_alone().await;
+        let ns = Namespace::create("steady").await?;
+        ns.bring_up_instance(2).await?;
+        ns.install_samples().await?;
+        ns.await_core_pods_ready(2).await?;
+        ns.await_condition("checkstack/main", "Ready", "True", "", PATIENCE).await?;
+        // What Kubernetes itself still has to say (endpoints, scheduling events) comes first.
+        let settled = eventually("nothing changes for five seconds", PATIENCE, || async {
+            let before = resource_versions(&ns).await?;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let after = resource_versions(&ns).await?;
+            ensure!(before == after, "still changing");
+            Ok(after)
+        })
+        .await?;
+        for kind in ["Checkstack/", "CheckstackPlugin/", "Deployment/", "Secret/", "ConfigMap/", "ControllerRevision/", "Pod/", "Event/"] {
+            ensure!(settled.keys().any(|name| name.starts_with(kind)), "no {kind} is compared: {settled:?}");
+        }
 
-    // That it has been read is seen by what a change of it does, though nothing touches the plugin.
-    let generation = ns.get("checkstackplugin/status-page").await?["metadata"]["generation"].clone();
-    ns.apply(
-        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "status-page-admin"}, "stringData": {"adminToken": "another-one-for-this-test"}})
-            .to_string(),
-    )
-    .await?;
-    let pod = ns.core_pod_names().await?.remove(0);
-    let direct = ns.port_forward(&pod).await?;
-    eventually("the new token counts", Duration::from_secs(45), || async {
-        let answer =
-            direct.request("POST", "/api/status-page/announcements", Some("another-one-for-this-test"), r#"{"title":"x"}"#).await?;
-        ensure!(answer.status == 201, "{answer:?}");
-        Ok(())
-    })
-    .await?;
-    assert_eq!(ns.get("checkstackplugin/status-page").await?["metadata"]["generation"], generation);
-    ns.ensure_core_pods_ready(2).await?;
-    ns.remove().await
+        // A restarted operator looks at every object anew: that is a resync of all. It asks the pods too, which it hears
+        // of in the seconds after.
+        for resync in 1..=3 {
+            ns.restart_operator().await?;
+            await_resync(&ns).await?;
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            ensure_unchanged(&ns, &settled, &format!("resync {resync}")).await?;
+        }
+        // Secrets and ConfigMaps that a spec names are not watched but read again every 30 s, and none of the resyncs lasted
+        // that long. After 35 s it has happened at least once.
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        ensure_unchanged(&ns, &settled, "reading the Secrets again").await?;
+
+        // That it has been read is seen by what a change of it does, though nothing touches the plugin.
+        let generation = ns.get("checkstackplugin/status-page").await?["metadata"]["generation"].clone();
+        ns.apply(
+            &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "status-page-admin"}, "stringData": {"adminToken": "another-one-for-this-test"}})
+                .to_string(),
+        )
+        .await?;
+        let pod = ns.core_pod_names().await?.remove(0);
+        let direct = ns.port_forward(&pod).await?;
+        eventually("the new token counts", Duration::from_secs(45), || async {
+            let answer =
+                direct.request("POST", "/api/status-page/announcements", Some("another-one-for-this-test"), r#"{"title":"x"}"#).await?;
+            ensure!(answer.status == 201, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+        assert_eq!(ns.get("checkstackplugin/status-page").await?["metadata"]["generation"], generation);
+        ns.ensure_core_pods_ready(2).await?;
+        ns.remove().await
+    }
 }

@@ -1,8 +1,8 @@
 //! The HTTP surface of a pod.
 //!
 //! `/.checkstack/…` belongs to the platform and answers from the first moment; everything else
-//! waits at the [boot gate](gate). `/api/<plugin id>/…` goes to plugins without passing a router:
-//! it is the hot path.
+//! waits at the [boot gate](gate). `/api/<plugin id>/…` and `/rest/<plugin id>/…` go to plugins
+//! without passing a router: they are the hot path.
 
 mod artifacts;
 mod authentication;
@@ -33,9 +33,11 @@ use crate::database::Database;
 use crate::database::provision::Provisioner;
 use crate::database::sessions::PluginSessions;
 use crate::dispatch::DispatchTable;
+use crate::identity::{Identity, Nobody};
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, OnceReady};
 use crate::metrics::Metrics;
+use crate::native::NativeParts;
 use crate::readiness::{ReadinessRegistry, ReadyLog};
 use budget::{BodyBudget, RequestLimit};
 use gate::Gate;
@@ -73,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) provisioner: Provisioner,
     pub(crate) store: ArtifactStore,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) native: NativeParts,
 }
 
 /// Answers requests.
@@ -83,6 +86,11 @@ pub struct Surface {
 }
 
 impl Shared {
+    /// Who knows the senders of requests.
+    pub(crate) fn identity(&self) -> &dyn Identity {
+        self.core.get().and_then(|core| core.native.identity.as_deref()).unwrap_or(&Nobody)
+    }
+
     /// Whether the pod has a set that it cannot use, and none else: then it does not know which
     /// plugins there are.
     pub(crate) fn awaits_a_set(&self) -> bool {
@@ -113,8 +121,8 @@ impl Surface {
         if let Err(response) = self.shared.gate.pass().await {
             return response;
         }
-        match path.strip_prefix("/api/") {
-            Some(_) => plugins::answer(&self.shared, request, correlation_id).await,
+        match plugins::mount(path) {
+            Some(mount) => plugins::answer(&self.shared, mount, request, correlation_id).await,
             None => not_found(),
         }
     }

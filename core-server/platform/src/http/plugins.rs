@@ -1,9 +1,11 @@
-//! `/api/<plugin id>/…`: from a request to a plugin and back.
+//! `/api/<plugin id>/…` and `/rest/<plugin id>/…`: from a request to a plugin and back.
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::route::{self, Mount};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -14,9 +16,18 @@ use super::{Shared, headers, json_response, not_found};
 use crate::dispatch::NoRoute;
 use crate::plugin::{CallFailure, Caller, PluginRequest, PluginResponse};
 
-/// Answers a request whose path begins with `/api/`.
-pub(super) async fn answer(shared: &Shared, request: Request, correlation_id: String) -> Response {
-    let mut response = match call(shared, request, correlation_id).await {
+/// By which way a path leads to plugins, if it does.
+pub(super) fn mount(path: &str) -> Option<Mount> {
+    match path {
+        path if path.starts_with("/api/") => Some(Mount::Rpc),
+        path if path.starts_with("/rest/") => Some(Mount::Rest),
+        _ => None,
+    }
+}
+
+/// Answers a request to a plugin.
+pub(super) async fn answer(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Response {
+    let mut response = match call(shared, mount, request, correlation_id).await {
         Ok(response) => from_plugin(shared, response),
         Err(response) => response,
     };
@@ -24,32 +35,35 @@ pub(super) async fn answer(shared: &Shared, request: Request, correlation_id: St
     response
 }
 
-async fn call(shared: &Shared, request: Request, correlation_id: String) -> Result<PluginResponse, Response> {
+async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Result<PluginResponse, Response> {
     let (mut parts, body) = request.into_parts();
     let (plugin_id, path) = split(parts.uri.path());
     // Before the body is read, and again after it: meanwhile the plugin may have gone.
-    shared.table.check(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem))?;
+    shared.table.check(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem, mount))?;
     let mut share = shared.bodies.share();
     let body = body::read(&parts.headers, body, shared.max_body_bytes, Some(&mut share)).await;
-    let body = body.map_err(|problem| no_body(&problem, shared.max_body_bytes))?;
-    let call = shared.table.enter(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem))?;
+    let body = body.map_err(|problem| no_body(&problem, shared.max_body_bytes, mount))?;
+    let call = shared.table.enter(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem, mount))?;
     headers::strip_hop_by_hop(&mut parts.headers);
     let request = PluginRequest {
         path: path.to_owned(),
         query: parts.uri.query().map(str::to_owned),
-        method: parts.method,
+        method: parts.method.clone(),
         headers: parts.headers,
         body,
         caller: Caller::Anonymous,
         correlation_id,
         depth: 0,
     };
-    call.make(request).await.map_err(|failure| failed(&failure))
+    call.make(shared.identity(), mount, request).await.map_err(|failure| {
+        let form = call.leads_to_procedure(mount, &parts.method, path).then_some(mount);
+        failed(&failure, form)
+    })
 }
 
 /// The plugin id, and the path below it. Neither is decoded.
 fn split(path: &str) -> (&str, &str) {
-    let below = path.strip_prefix("/api/").unwrap_or_default();
+    let below = path.strip_prefix("/api/").or_else(|| path.strip_prefix("/rest/")).unwrap_or_default();
     match below.find('/') {
         Some(end) => below.split_at(end),
         None => (below, "/"),
@@ -69,47 +83,65 @@ fn from_plugin(shared: &Shared, answer: PluginResponse) -> Response {
     response
 }
 
-fn no_route(shared: &Shared, plugin_id: &str, problem: NoRoute) -> Response {
+fn no_route(shared: &Shared, plugin_id: &str, problem: NoRoute, mount: Mount) -> Response {
     match problem {
         NoRoute::Unknown if !shared.awaits_a_set() => not_found(),
         NoRoute::Unknown | NoRoute::NotServing => {
-            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{plugin_id}' is not active"), Some(2))
+            let error = CallError::with_message(ErrorCode::ServiceUnavailable, format!("plugin '{plugin_id}' is not active"));
+            call_failure(form_before(mount), &error, Some(2))
         }
     }
 }
 
-fn no_body(problem: &BodyError, limit: usize) -> Response {
-    match problem {
-        BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, &format!("a request's body may have {limit} bytes"), None),
-        BodyError::TooSlow => failure(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time", None),
-        BodyError::NoRoom => overloaded(),
-        BodyError::Interrupted => failure(StatusCode::BAD_REQUEST, "the request's body ended early", None),
-    }
+fn no_body(problem: &BodyError, limit: usize, mount: Mount) -> Response {
+    let (code, message) = match problem {
+        BodyError::TooLarge => (ErrorCode::PayloadTooLarge, format!("a request's body may have {limit} bytes")),
+        BodyError::TooSlow => (ErrorCode::Timeout, "the request's body did not arrive in time".to_owned()),
+        BodyError::NoRoom => return overloaded(),
+        BodyError::Interrupted => (ErrorCode::BadRequest, "the request's body ended early".to_owned()),
+    };
+    call_failure(form_before(mount), &CallError::with_message(code, message), None)
+}
+
+/// Before the plugin is asked it is not known whether a path of `/api/` leads to a procedure; one of `/rest/` leads nowhere else.
+fn form_before(mount: Mount) -> Option<Mount> {
+    Some(mount).filter(|mount| *mount == Mount::Rest)
 }
 
 /// What a caller is told; what happened inside goes to the log.
-fn failed(problem: &CallFailure) -> Response {
-    let mut response = match problem {
-        CallFailure::Overloaded(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is busy"), Some(1)),
-        CallFailure::NotRunning(id) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' is not active"), Some(2)),
-        CallFailure::Quarantined(id, seconds) => {
-            failure(StatusCode::SERVICE_UNAVAILABLE, &format!("plugin '{id}' failed too often"), Some(*seconds))
-        }
-        CallFailure::DeadlineExceeded(id, _) => {
-            failure(StatusCode::GATEWAY_TIMEOUT, &format!("plugin '{id}' did not answer in time"), None)
-        }
+fn failed(problem: &CallFailure, form: Option<Mount>) -> Response {
+    let (code, message, retry_after) = match problem {
+        CallFailure::Overloaded(id) => (ErrorCode::ServiceUnavailable, format!("plugin '{id}' is busy"), Some(1)),
+        CallFailure::NotRunning(id) => (ErrorCode::ServiceUnavailable, format!("plugin '{id}' is not active"), Some(2)),
+        CallFailure::Quarantined(id, seconds) => (ErrorCode::ServiceUnavailable, format!("plugin '{id}' failed too often"), Some(*seconds)),
+        CallFailure::DeadlineExceeded(id, _) => (ErrorCode::GatewayTimeout, format!("plugin '{id}' did not answer in time"), None),
         CallFailure::Trapped(id, _) | CallFailure::InvalidAnswer(id, _) | CallFailure::TooDeep(id) => {
-            failure(StatusCode::BAD_GATEWAY, &format!("plugin '{id}' failed to answer"), None)
+            (ErrorCode::BadGateway, format!("plugin '{id}' failed to answer"), None)
         }
     };
+    let mut response = call_failure(form, &CallError::with_message(code, message), retry_after);
     response.extensions_mut().insert(LoggedCause(problem.to_string()));
     response
 }
 
+/// In the form of a procedure's errors, for a call of one. `retry_after` is in seconds.
+fn call_failure(form: Option<Mount>, error: &CallError, retry_after: Option<u64>) -> Response {
+    let status = error.code.status();
+    let response = match form {
+        None => return failure(status, error.message.as_deref().unwrap_or_default(), retry_after),
+        Some(mount) => json_response(status, &route::error_document(mount, error)),
+    };
+    with_retry_after(response, retry_after)
+}
+
 /// `retry_after` is in seconds.
 pub(super) fn failure(status: StatusCode, message: &str, retry_after: Option<u64>) -> Response {
-    let mut response = json_response(status, &json!({ "error": status.canonical_reason(), "message": message }));
-    if let Some(seconds) = retry_after {
+    let response = json_response(status, &json!({ "error": status.canonical_reason(), "message": message }));
+    with_retry_after(response, retry_after)
+}
+
+fn with_retry_after(mut response: Response, seconds: Option<u64>) -> Response {
+    if let Some(seconds) = seconds {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
@@ -128,6 +160,7 @@ mod tests {
             ("/api/uptime//a%2Fb", ("uptime", "//a%2Fb")),
             ("/api/", ("", "/")),
             ("/api/%75ptime/x", ("%75ptime", "/x")),
+            ("/rest/uptime/checks", ("uptime", "/checks")),
         ] {
             assert_eq!(split(path), expected);
         }

@@ -46,7 +46,7 @@ fn summary(failure: &CallFailure) -> &'static str {
         CallFailure::Trapped(..) => "the plugin trapped",
         CallFailure::InvalidAnswer(..) => "the plugin gave an invalid answer",
         CallFailure::NotRunning(_) => "the plugin is not running",
-        CallFailure::Quarantined(..) => "the plugin trapped again and again",
+        CallFailure::Quarantined(..) => "the plugin failed again and again",
         CallFailure::TooDeep(_) => "the plugin was not called",
     }
 }

@@ -242,7 +242,7 @@ impl Reconciler {
             match shown {
                 Some(how) => {
                     self.stages.metrics.quarantined(plugin_id);
-                    warn!(plugin = %plugin_id, how, "calls to the plugin are refused for a while: they trapped again and again");
+                    warn!(plugin = %plugin_id, how, "calls to the plugin are refused for a while: they failed again and again");
                 }
                 None => info!(plugin = %plugin_id, "the plugin answers again"),
             }

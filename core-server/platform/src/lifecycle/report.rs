@@ -55,7 +55,7 @@ fn state(fleet: &Fleet, slot: &Slot, wanted: &Wanted, is_hopeful: impl Fn(&Plugi
         return match &running.quarantined {
             None => (PluginState::Active, PluginReason::Active, String::new()),
             Some(how) => {
-                (PluginState::Failed, PluginReason::Quarantined, format!("calls are refused because they trapped again and again: {how}"))
+                (PluginState::Failed, PluginReason::Quarantined, format!("calls are refused because they failed again and again: {how}"))
             }
         };
     }

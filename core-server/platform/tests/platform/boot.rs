@@ -7,8 +7,9 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_platform::StartError;
 use checkstack_plugin_package::Digest;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
-use crate::instance::{Instance, Pod, Reported as _, set};
+use crate::instance::{Instance, Pod, Reported as _, no_native_parts, set};
 use crate::packages::package;
 use crate::scripted::{Script, Step};
 
@@ -28,7 +29,7 @@ async fn probes_answer_before_the_core_has_started_and_other_requests_wait_for_i
     let waiting = tokio::spawn(pod.client.get(format!("{}/api/nobody/", pod.address)).send());
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished());
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     let answer = waiting.await.unwrap().unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (404, r#"{"error":"Not Found"}"#.to_owned()));
 
@@ -54,6 +55,12 @@ async fn plugins_of_the_mounted_set_are_up_when_the_pod_is_ready() {
     assert_eq!(pod.ready().await.0, 200);
 }
 
+/// Starts a pod, beside what the test does.
+fn start(instance: &Instance, pod: &Pod) -> JoinHandle<Result<(), StartError>> {
+    let (platform, loader) = (pod.platform.clone(), instance.loader());
+    tokio::spawn(async move { platform.start(loader, no_native_parts).await })
+}
+
 /// Waits until the pod works towards the set that it found.
 async fn begun(pod: &Pod) {
     while pod.get(paths::PLUGINS).await.status() != 200 {
@@ -71,14 +78,13 @@ async fn a_newer_set_waits_for_what_the_pod_began_with() {
     instance.scripts.set("uptime@1.0.0", Script { init: Step::Takes(Duration::from_secs(1)), ..Script::default() });
     instance.mount(&set(1, &[&package]));
     let pod = instance.new_pod("pod").await;
-    let (platform, loader) = (pod.platform.clone(), instance.loader());
-    let start = tokio::spawn(async move { platform.start(loader).await });
+    let starting = start(&instance, &pod);
     begun(&pod).await;
     let mut newer = set(2, &[&package]);
     newer.plugins[0].grants.deadline_milliseconds = 100;
     newer.plugins[0].digest = Digest::of(b"nowhere");
     assert_eq!(pod.deliver(&newer).await.status(), 202);
-    start.await.unwrap().unwrap();
+    starting.await.unwrap().unwrap();
     assert_eq!(pod.ready().await.0, 200);
     assert_eq!(pod.get("/api/uptime/").await.status(), 200, "the pod is ready, and does not serve what it can");
     let report = pod.settled(2).await;
@@ -89,12 +95,11 @@ async fn a_newer_set_waits_for_what_the_pod_began_with() {
     // But not for ever.
     instance.scripts.set("uptime@1.0.0", Script { load: Step::Hangs, ..Script::default() });
     let stuck = instance.new_pod("stuck").await;
-    let (platform, loader) = (stuck.platform.clone(), instance.loader());
-    let start = tokio::spawn(async move { platform.start(loader).await });
+    let starting = start(&instance, &stuck);
     begun(&stuck).await;
     assert_eq!(stuck.deliver(&newer).await.status(), 202);
     stuck.wait_for(|report| report.revision == 2).await;
-    start.await.unwrap().unwrap();
+    starting.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -105,13 +110,11 @@ async fn a_request_that_comes_while_plugins_come_up_is_told_to_come_back() {
     instance.scripts.set("slow", Script { init: Step::Takes(Duration::from_secs(2)), ..Script::default() });
     instance.mount(&set(1, &[&slow]));
     let pod = instance.new_pod("pod").await;
-    let platform = pod.platform.clone();
-    let loader = instance.loader();
-    let start = tokio::spawn(async move { platform.start(loader).await });
+    let starting = start(&instance, &pod);
     let answer = pod.get("/api/slow/").await;
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "2"));
     assert_eq!(pod.ready().await.1["reason"], "initializing");
-    start.await.unwrap().unwrap();
+    starting.await.unwrap().unwrap();
     assert_eq!(pod.get("/api/slow/").await.status(), 200);
 }
 
@@ -128,7 +131,7 @@ async fn requests_that_have_waited_are_not_told_that_there_are_no_plugins() {
     let pod = instance.new_pod("pod").await;
     let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(pod.client.get(format!("{}/api/uptime/", pod.address)).send())).collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     for request in waiting {
         assert_eq!(request.await.unwrap().unwrap().status(), 503);
     }
@@ -168,7 +171,7 @@ async fn without_a_database_the_core_gives_up_and_says_so() {
     settings.database.connect_within = Duration::from_secs(2);
     let pod = instance.new_pod_with(settings).await;
     let begin = Instant::now();
-    let error = pod.platform.start(instance.loader()).await.unwrap_err();
+    let error = pod.platform.start(instance.loader(), no_native_parts).await.unwrap_err();
     assert!(matches!(error, StartError::Database(_)) && begin.elapsed() < Duration::from_secs(4));
     let message = error.to_string();
     assert!(message.contains("the database does not answer") && !message.contains("secret"), "{message}");
@@ -203,6 +206,6 @@ async fn the_clear_line_names_what_is_missing() {
     let instance = Instance::new().await;
     std::fs::remove_file(instance.directory.path().join("keys/sealing.key")).unwrap();
     let pod = instance.new_pod("pod").await;
-    let error = pod.platform.start(instance.loader()).await.unwrap_err().to_string();
+    let error = pod.platform.start(instance.loader(), no_native_parts).await.unwrap_err().to_string();
     assert!(error.contains("sealing.key cannot be read") && !error.contains('\n'), "{error}");
 }

@@ -10,7 +10,7 @@ use checkstack_platform::plugin::{CodeCache, PluginLoader};
 use checkstack_plugin_package::Digest;
 use reqwest::{Method, StatusCode};
 
-use crate::instance::{Instance, Pod, Reported as _, refusal};
+use crate::instance::{Instance, Pod, Reported as _, no_native_parts, refusal};
 use crate::packages::{Package, package};
 use crate::postgres::execute;
 
@@ -93,7 +93,7 @@ async fn with_cache(instance: &Instance, name: &str) -> (Pod, Arc<dyn CodeCache>
         *taken.lock().unwrap() = Some(cache);
         Ok(Arc::new(scripts) as Arc<dyn PluginLoader>)
     };
-    pod.platform.start(loader).await.unwrap();
+    pod.platform.start(loader, no_native_parts).await.unwrap();
     let cache = given.lock().unwrap().take().unwrap();
     (pod, cache)
 }

@@ -9,7 +9,7 @@ use checkstack_platform::plugin::{SqlError, SqlStatement};
 use checkstack_plugin_package::Digest;
 use reqwest::Method;
 
-use crate::instance::{Instance, Pod};
+use crate::instance::{Instance, Pod, no_native_parts};
 use crate::packages::package;
 use crate::postgres::{Postgres, execute};
 
@@ -26,7 +26,7 @@ async fn pod_with(instance: &Instance, connections: ConnectionDivision) -> Pod {
     let mut settings = instance.settings("pod");
     settings.database.connections = connections;
     let pod = instance.new_pod_with(settings).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     pod
 }
 

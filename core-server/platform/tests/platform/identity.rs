@@ -5,7 +5,7 @@ use checkstack_platform::plugin::{SqlStatement, SqlValue};
 use checkstack_platform::{DatabaseError, StartError, materialise};
 use reqwest::Method;
 
-use crate::instance::{Instance, NAME, Reported as _, set};
+use crate::instance::{Instance, NAME, Reported as _, no_native_parts, set};
 use crate::packages::{package, package_with};
 use crate::postgres::execute;
 
@@ -20,7 +20,7 @@ async fn an_instance_does_not_start_on_the_database_of_another() {
     let mut settings = instance.settings("stranger");
     settings.instance = OTHER.into();
     let stranger = instance.new_pod_with(settings.clone()).await;
-    let error = stranger.platform.start(instance.loader()).await.unwrap_err();
+    let error = stranger.platform.start(instance.loader(), no_native_parts).await.unwrap_err();
     assert!(matches!(&error, StartError::Database(DatabaseError::OtherInstance { owner, this }) if owner == NAME && this == OTHER));
     let message = error.to_string();
     for part in [NAME, OTHER, "spec.database.urlSecretRef", "UPDATE checkstack.instance SET name = 'staging/main'"] {
@@ -38,8 +38,8 @@ async fn an_instance_does_not_start_on_the_database_of_another() {
     let (_, statement) = message.split_once("run in that database: ").unwrap();
     execute(&mut instance.database.admin().await, statement).await;
     let heir = instance.new_pod_with(settings).await;
-    heir.platform.start(instance.loader()).await.unwrap();
-    let error = instance.new_pod("late").await.platform.start(instance.loader()).await.unwrap_err();
+    heir.platform.start(instance.loader(), no_native_parts).await.unwrap();
+    let error = instance.new_pod("late").await.platform.start(instance.loader(), no_native_parts).await.unwrap_err();
     assert!(error.to_string().contains("belongs to the instance 'staging/main', and this is 'monitoring/main'"), "{error}");
 }
 
@@ -50,7 +50,7 @@ async fn instances_that_start_at_once_on_one_database_do_not_both_start() {
         let mut settings = instance.settings(&format!("pod-{index}"));
         settings.instance = format!("namespace-{}/main", index % 2);
         let instance = &instance;
-        async move { instance.new_pod_with(settings).await.platform.start(instance.loader()).await }
+        async move { instance.new_pod_with(settings).await.platform.start(instance.loader(), no_native_parts).await }
     });
     let results = futures::future::join_all(starts).await;
     let started: Vec<bool> = results.iter().map(Result::is_ok).collect();
@@ -65,7 +65,7 @@ async fn a_database_without_an_owner_is_taken_by_the_first_that_starts() {
     execute(&mut instance.database.admin().await, "DELETE FROM checkstack.instance").await;
     let mut settings = instance.settings("pod");
     settings.instance = OTHER.into();
-    instance.new_pod_with(settings).await.platform.start(instance.loader()).await.unwrap();
+    instance.new_pod_with(settings).await.platform.start(instance.loader(), no_native_parts).await.unwrap();
     assert_eq!(instance.database.value::<String>("SELECT name FROM checkstack.instance").await, OTHER);
 }
 

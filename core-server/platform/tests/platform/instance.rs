@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use checkstack_control_api::report::{PluginReport, PluginSetDelivery, PluginState, PodReport};
 use checkstack_control_api::{SealingKey, SecretValues, SigningKey, paths, sealed, set_signature, token};
+use checkstack_platform::native::{NativeDatabase, NativeParts};
 use checkstack_platform::plugin::PluginLoader;
 use checkstack_platform::{DatabaseSettings, MakeLoader, Platform, PlatformSettings, serve};
 use checkstack_plugin_package::{Digest, PluginEntry, PluginSet};
@@ -97,7 +98,7 @@ impl Instance {
     /// Started, with the set that is mounted.
     pub(crate) async fn pod(&self, name: &str) -> Pod {
         let pod = self.new_pod(name).await;
-        pod.platform.start(self.loader()).await.unwrap();
+        pod.platform.start(self.loader(), no_native_parts).await.unwrap();
         pod
     }
 
@@ -110,6 +111,11 @@ impl Instance {
     pub(crate) fn seal(&self, set: &PluginSet, values: &SecretValues) -> String {
         sealed::seal(values, &set.hash().unwrap(), &self.sealing).unwrap()
     }
+}
+
+/// A server without parts of its own.
+pub(crate) fn no_native_parts(_: NativeDatabase) -> Result<NativeParts, String> {
+    Ok(NativeParts::default())
 }
 
 /// A set of these packages.

@@ -8,7 +8,7 @@ use checkstack_platform::ConnectionDivision;
 use checkstack_platform::plugin::{SqlDatabase, SqlError, SqlStatement, SqlValue};
 use reqwest::Method;
 
-use crate::instance::{Instance, Pod, refusal};
+use crate::instance::{Instance, Pod, no_native_parts, refusal};
 use crate::packages::{package, package_with};
 
 fn statement(text: &str) -> SqlStatement {
@@ -187,7 +187,7 @@ async fn connections_are_bounded_shared_and_given_back() {
     let mut settings = instance.settings("pod");
     settings.database.connections = ConnectionDivision { plugins: 2, ..ConnectionDivision::default() };
     let pod = instance.new_pod_with(settings).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     pod.run(1, &[&package("one", &[]), &package("two", &[]), &package("three", &[])]).await;
     let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'checkstack plugin %' AND datname = current_database()";
     let queries = (0..30).map(|index| {

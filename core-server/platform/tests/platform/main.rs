@@ -25,6 +25,8 @@ mod logins;
 mod migrations;
 mod outages;
 mod plugin_calls;
+mod principals;
+mod procedures;
 mod quarantine;
 mod settings;
 mod sql;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{KeyValueError, SqlError, SqlStatement};
 
-use crate::instance::{Instance, Pod, Reported as _, set};
+use crate::instance::{Instance, Pod, Reported as _, no_native_parts, set};
 use crate::packages::package;
 use crate::postgres::Postgres;
 
@@ -103,7 +103,7 @@ async fn a_pod_that_starts_before_its_database_waits_for_it() {
     let pod = instance.new_pod("pod").await;
     let platform = pod.platform.clone();
     let loader = instance.loader();
-    let start = tokio::spawn(async move { platform.start(loader).await });
+    let start = tokio::spawn(async move { platform.start(loader, no_native_parts).await });
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(pod.ready().await.1["reason"], "initializing");
     server.run();

@@ -6,7 +6,7 @@ use checkstack_platform::plugin::CallFailure;
 use futures::StreamExt as _;
 use serde_json::json;
 
-use crate::instance::{Instance, Pod};
+use crate::instance::{Instance, Pod, no_native_parts};
 use crate::packages::package;
 use crate::scripted::{Answer, Script};
 
@@ -113,7 +113,7 @@ async fn bodies_are_limited() {
     let mut settings = instance.settings("pod");
     settings.max_body_bytes = 1000;
     let pod = instance.new_pod_with(settings).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     pod.run(1, &[&package("uptime", &[])]).await;
     let url = format!("{}/api/uptime/", pod.address);
     assert_eq!(pod.client.post(&url).body(vec![b'x'; 1000]).send().await.unwrap().status(), 200);
@@ -129,7 +129,7 @@ async fn bodies_of_all_requests_together_are_limited() {
     let mut settings = instance.settings("pod");
     settings.max_buffered_bytes = 1024 * 1024;
     let pod = instance.new_pod_with(settings).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     pod.run(1, &[&package("uptime", &[])]).await;
     let url = format!("{}/api/uptime/", pod.address);
     // One that sends much and does not come to an end.

@@ -1,4 +1,4 @@
-//! A plugin that traps again and again.
+//! A plugin that is at fault again and again.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn is_left_alone_says_so_and_comes_back_by_itself() {
     let report = pod.wait_for(|report| !report.is_active("uptime")).await;
     let uptime = report.plugin("uptime");
     assert_eq!((uptime.state, uptime.reason, uptime.terminal), (PluginState::Failed, PluginReason::Quarantined, false));
-    assert_eq!(uptime.message, "calls are refused because they trapped again and again: unreachable");
+    assert_eq!(uptime.message, "calls are refused because they failed again and again: unreachable");
     assert!(uptime.active.is_some() && report.is_active("asking"), "{report:?}");
     assert_eq!(pod.ready().await.0, 200);
     let metrics = pod.get(paths::METRICS).await.text().await.unwrap();
@@ -53,6 +53,20 @@ async fn is_left_alone_says_so_and_comes_back_by_itself() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(pod.get("/api/uptime/").await.status(), 200);
     pod.wait_for(|report| report.is_active("uptime")).await;
+}
+
+#[tokio::test]
+async fn is_left_alone_whatever_the_fault() {
+    let instance = Instance::new().await;
+    let invalid = Answer::Fails(|plugin| CallFailure::InvalidAnswer(plugin, "the body has 25165824 bytes".into()));
+    instance.scripts.set("large", Script { call: invalid, ..Script::default() });
+    let pod = instance.pod("pod").await;
+    pod.run(1, &[&package("large", &[])]).await;
+    for status in [502, 502, 502, 503] {
+        assert_eq!(pod.get("/api/large/").await.status(), status);
+    }
+    let report = pod.wait_for(|report| !report.is_active("large")).await;
+    assert_eq!(report.plugin("large").message, "calls are refused because they failed again and again: the body has 25165824 bytes");
 }
 
 #[tokio::test]

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use checkstack_calls::access::Principal;
+use checkstack_calls::contract::{Contract, Offer};
+use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
     CallFailure, Caller, Description, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
-    PluginServices, ProbeDescription, ProbeOutcome, Usage,
+    PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, Usage,
 };
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a plugin does. The default works.
 #[derive(Clone, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Script {
     pub(crate) call: Answer,
     pub(crate) probes: Vec<ProbeDescription>,
     pub(crate) shutdown_hangs: bool,
+    /// A contract, as JSON. What its procedures give is a `result` in their input, else who called them with what.
+    pub(crate) contract: Option<Value>,
 }
 
 /// What a step of its life does.
@@ -139,7 +144,9 @@ impl PluginLoader for Scripts {
         script.load.run(&services).await?;
         self.0.services.lock().unwrap().insert(entry.plugin_id.to_string(), services.clone());
         let description = Description { probes: script.probes.clone() };
-        Ok(Arc::new(Scripted { name, script, services, description, scripts: self.clone() }))
+        let contract = script.contract.clone().map(|contract| serde_json::from_value::<Contract>(contract).unwrap());
+        let offer = contract.map(|contract| contract.offer(entry.plugin_id.clone()).unwrap());
+        Ok(Arc::new(Scripted { name, script, services, description, offer, scripts: self.clone() }))
     }
 }
 
@@ -148,6 +155,7 @@ struct Scripted {
     script: Script,
     services: PluginServices,
     description: Description,
+    offer: Option<Offer>,
     scripts: Scripts,
 }
 
@@ -234,6 +242,26 @@ impl Plugin for Scripted {
             "correlationId": request.correlation_id, "config": &*self.services.config,
         });
         Ok(PluginResponse { status: StatusCode::OK, headers, body: Bytes::from(body.to_string()) })
+    }
+
+    fn offer(&self) -> Option<&Offer> {
+        self.offer.as_ref()
+    }
+
+    async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
+        let input = call.input.unwrap_or_default();
+        if input["fails"] == true {
+            return Err(CallError::with_message(ErrorCode::Conflict, "as scripted").into());
+        }
+        if input["traps"] == true {
+            return Err(CallFailure::Trapped(self.services.plugin_id.clone(), "unreachable".into()).into());
+        }
+        let caller = match call.principal {
+            Some(Principal::Service(plugin)) => plugin.to_string(),
+            other => format!("{other:?}"),
+        };
+        let echo = || json!({ "procedure": call.procedure, "input": input, "caller": caller, "correlationId": call.correlation_id });
+        Ok(Some(input.get("result").cloned().unwrap_or_else(echo)))
     }
 
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checkstack_control_api::report::{PluginReason, PluginState};
 
-use crate::instance::{Instance, Pod, Reported as _, set};
+use crate::instance::{Instance, Pod, Reported as _, no_native_parts, set};
 use crate::packages::{Package, package, package_with};
 use crate::postgres::Postgres;
 use crate::scripted::{Script, Step};
@@ -99,7 +99,7 @@ async fn the_disk_is_full() {
     let settings = instance.settings("pod");
     let disk = Disk::mount(&settings.state_directory, "64k");
     let pod = instance.new_pod_with(settings).await;
-    pod.platform.start(instance.loader()).await.unwrap();
+    pod.platform.start(instance.loader(), no_native_parts).await.unwrap();
     assert!(pod.run(1, &[&package("uptime@1.0.0", &[])]).await.is_active("uptime"));
 
     let large = "x".repeat(256 * 1024);

@@ -11,6 +11,7 @@ mod packages;
 #[path = "../../../platform/tests/platform/postgres.rs"]
 mod postgres;
 
+mod identity;
 mod process;
 
 use std::os::unix::fs::OpenOptionsExt as _;

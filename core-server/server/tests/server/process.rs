@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use checkstack_control_api::{SealingKey, SigningKey, paths, set_signature, token};
@@ -17,8 +18,10 @@ pub(crate) const NAME: &str = "monitoring/main";
 
 /// What a pod is given.
 pub(crate) struct Pod {
-    pub(crate) database: TestDatabase,
-    directory: TempDir,
+    pub(crate) database: Arc<TestDatabase>,
+    directory: Arc<TempDir>,
+    /// Its own part of the directory.
+    own: &'static str,
     signing: SigningKey,
     address: String,
     environment: BTreeMap<&'static str, String>,
@@ -32,29 +35,47 @@ pub(crate) struct Server {
 
 impl Pod {
     pub(crate) async fn new() -> Self {
-        let database = Postgres::shared().database().await;
-        let directory = tempfile::tempdir().unwrap();
-        for mount in ["set", "config", "keys", "state"] {
+        let database = Arc::new(Postgres::shared().database().await);
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        for mount in ["set", "config", "keys", "admin", "state"] {
             std::fs::create_dir(directory.path().join(mount)).unwrap();
         }
         let signing = SigningKey::generate().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = free_address();
         let path = |mount: &str| directory.path().join(mount).to_str().unwrap().to_owned();
         let environment = BTreeMap::from([
             ("DATABASE_URL", database.url.clone()),
             ("CHECKSTACK_INSTANCE", NAME.to_owned()),
             ("CHECKSTACK_POD_NAME", "main-0".to_owned()),
-            ("CHECKSTACK_LISTEN", format!("127.0.0.1:{port}")),
+            ("CHECKSTACK_LISTEN", address.clone()),
             ("CHECKSTACK_PLUGIN_SET_DIR", path("set")),
             ("CHECKSTACK_PLUGIN_CONFIG_DIR", path("config")),
             ("CHECKSTACK_KEYS_DIR", path("keys")),
+            ("CHECKSTACK_ADMIN_DIR", path("admin")),
             ("CHECKSTACK_STATE_DIR", path("state")),
             ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ]);
-        let pod = Self { database, directory, signing, address: format!("http://127.0.0.1:{port}"), environment };
+        let pod = Self { database, directory, signing, own: "main", address: format!("http://{address}"), environment };
         pod.write("keys/jwks.json", pod.signing.verifying_keys().to_json().unwrap().as_bytes());
         pod.write("keys/sealing.key", SealingKey::generate().unwrap().as_bytes());
         pod
+    }
+
+    /// Another pod of the same instance.
+    pub(crate) fn replica(&self) -> Self {
+        let address = free_address();
+        let mut environment = self.environment.clone();
+        environment.insert("CHECKSTACK_POD_NAME", "main-1".to_owned());
+        environment.insert("CHECKSTACK_LISTEN", address.clone());
+        environment.insert("CHECKSTACK_STATE_DIR", self.path("state-1").to_str().unwrap().to_owned());
+        Self {
+            database: self.database.clone(),
+            directory: self.directory.clone(),
+            own: "replica",
+            signing: self.signing.clone(),
+            address: format!("http://{address}"),
+            environment,
+        }
     }
 
     pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
@@ -77,7 +98,7 @@ impl Pod {
 
     /// The container `core`.
     pub(crate) fn serve(&self) -> Server {
-        let log = self.directory.path().join("log");
+        let log = self.path(&format!("{}.log", self.own));
         let process = self.command("serve").stdout(File::create(&log).unwrap()).spawn().unwrap();
         Server { process, log }
     }
@@ -93,8 +114,12 @@ impl Pod {
         program
     }
 
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let response = reqwest::get(format!("{}{path}", self.address)).await.unwrap();
+        let response = reqwest::get(self.url(path)).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
@@ -115,6 +140,10 @@ impl Pod {
         let put = reqwest::Client::new().put(format!("{}{path}", self.address)).bearer_auth(token).body(package.bytes.clone());
         assert_eq!(put.send().await.unwrap().status(), 201);
     }
+}
+
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 impl Server {

@@ -32,6 +32,7 @@ const SERVER: &str = "/usr/local/bin/checkstack-server";
 const PLUGIN_SET_DIR: &str = "/etc/checkstack/plugin-set";
 const PLUGIN_CONFIG_DIR: &str = "/etc/checkstack/plugin-config";
 const KEYS_DIR: &str = "/etc/checkstack/keys";
+const ADMIN_DIR: &str = "/etc/checkstack/admin";
 const STATE_DIR: &str = "/var/lib/checkstack";
 
 pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> PodTemplateSpec {
@@ -88,7 +89,7 @@ fn core_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Container {
             }),
             ..Lifecycle::default()
         }),
-        ..base_container(instance, inputs)
+        ..base_container(instance, inputs, [mounts(), vec![mount("admin", ADMIN_DIR, true)]].concat())
     }
 }
 
@@ -96,12 +97,12 @@ fn materialise_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Conta
     Container {
         name: names::MATERIALISE_CONTAINER.to_owned(),
         args: Some(vec!["materialise".to_owned()]),
-        ..base_container(instance, inputs)
+        ..base_container(instance, inputs, mounts())
     }
 }
 
-/// What both containers have.
-fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Container {
+/// What both containers have, with these mounts.
+fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>, mounts: Vec<VolumeMount>) -> Container {
     let spec = &instance.spec;
     let image = if spec.image.is_empty() { inputs.default_image } else { &spec.image };
     Container {
@@ -113,7 +114,7 @@ fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Container {
         security_context: Some(container_security()),
         // What it said last is part of the pod's status, and of what the operator says about it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts()),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
@@ -138,6 +139,7 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
         plain("CHECKSTACK_PLUGIN_SET_DIR", PLUGIN_SET_DIR.to_owned()),
         plain("CHECKSTACK_PLUGIN_CONFIG_DIR", PLUGIN_CONFIG_DIR.to_owned()),
         plain("CHECKSTACK_KEYS_DIR", KEYS_DIR.to_owned()),
+        plain("CHECKSTACK_ADMIN_DIR", ADMIN_DIR.to_owned()),
         plain("CHECKSTACK_STATE_DIR", STATE_DIR.to_owned()),
     ];
     // A name that occurs twice is refused by the API server; the operator's own settings win.
@@ -146,13 +148,12 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
     environment
 }
 
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: read_only.then_some(true), ..VolumeMount::default() }
+}
+
+/// What each needs.
 fn mounts() -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    };
     vec![
         mount("plugin-set", PLUGIN_SET_DIR, true),
         mount("plugin-config", PLUGIN_CONFIG_DIR, true),
@@ -194,6 +195,16 @@ fn volumes(instance: &str) -> Vec<Volume> {
                 items: Some(vec![item(PUBLIC_KEYS_FILE), item(SEALING_KEY_FILE)]),
             }),
             ..volume("keys")
+        },
+        Volume {
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names::admin_secret(instance)),
+                default_mode: Some(READABLE),
+                // Deleted, to get another.
+                optional: Some(true),
+                items: Some(vec![item("username"), item("password")]),
+            }),
+            ..volume("admin")
         },
         Volume { empty_dir: Some(empty_dir(STATE_SIZE)), ..volume("state") },
         Volume { empty_dir: Some(empty_dir(TMP_SIZE)), ..volume("tmp") },

@@ -2,7 +2,7 @@
 //!
 //! A pod that runs goes on with the form before until the new one is up. One that starts has nothing to go on with: given the
 //! new form, and no luck with it, it would serve without the plugin until that is put back. So it starts with what is
-//! known to work, and is handed the new form like the others.
+//! known to work, and is handed the new form like the others. Not so a pod that is made for a set, to replace another.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use super::Candidate;
 
 /// Whether the form of a plugin that has something to go back to is still to be judged.
 pub(super) fn is_on_trial(candidate: &Candidate<'_>) -> bool {
-    let given_up = |state| state == RolloutState::Failed;
-    !candidate.history().first().is_some_and(|newest| given_up(newest.state) && newest.hash == candidate.hash.to_string())
+    let newest = candidate.history().first();
+    newest.is_none_or(|newest| newest.state != RolloutState::Failed || newest.hash != candidate.hash.to_string())
 }
 
 /// The newest of the sets before, `past`, without a form that is on trial. None when there is nothing on trial, or no

@@ -10,6 +10,7 @@ use crate::fixtures::{entry, materialized, plugin, stored_plugin};
 #[derive(Default)]
 struct Around {
     selector: Selector,
+    strategy: RolloutStrategy,
     unreadable: BTreeSet<String>,
     secrets: BTreeMap<String, SecretConfig>,
     previous: PreviousSet,
@@ -22,6 +23,7 @@ fn build_with(plugins: &[CheckstackPlugin], around: &Around) -> BuiltSet {
     build(&SetInputs {
         instance: "monitoring/main".into(),
         selector: &around.selector,
+        strategy: around.strategy,
         plugins: &plugins,
         unreadable: &around.unreadable,
         secrets: &around.secrets,
@@ -284,6 +286,8 @@ fn pods_that_start_have_what_is_known_to_work() {
 
     let built = build_with(&[with(before("RollingOut"))], &around(past()));
     assert_eq!(built.needed_revisions, [4].into(), "it is not pruned");
+    let replaced = Around { strategy: RolloutStrategy::Restart, ..around(past()) };
+    assert_eq!(build_with(&[with(before("RollingOut"))], &replaced).proven, None, "pods that are made for a set find it");
     // A plugin that was taken out meanwhile does not come back in a pod that starts.
     let both = vec![set(5, vec![new.clone()]), set(4, vec![good.clone(), entry("other", "catalog")])];
     assert_eq!(proven(&[with(before("RollingOut"))], both), None);

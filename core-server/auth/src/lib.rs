@@ -1,0 +1,24 @@
+//! Who may do what: the native plugin `auth` of the core server.
+//!
+//! - [`Auth`] is the plugin: its procedures manage users, applications, roles, teams and grants; below `/api/auth/` one
+//!   signs in and out.
+//! - [`Principals`] tells the platform who makes a request (platform facts §6.1).
+//! - The first admin comes from a Secret ([`admin_secret`]).
+//!
+//! Passwords are argon2id; tokens and keys are random and stored as digests. Every change is recorded with who made it, in the
+//! same transaction.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests"))]
+
+mod admin_secret;
+mod attempts;
+mod credential;
+mod password;
+mod plugin;
+mod principals;
+mod procedures;
+mod sign_in;
+mod store;
+
+pub use plugin::{Auth, AuthSettings};
+pub use principals::Principals;

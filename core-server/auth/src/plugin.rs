@@ -1,0 +1,126 @@
+//! `auth` as a plugin of the server.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use checkstack_calls::contract::Offer;
+use checkstack_control_api::report::PluginReason;
+use checkstack_platform::identity::Identity;
+use checkstack_platform::native::{NativeDatabase, NativeParts, NativePlugin, Procedures};
+use checkstack_platform::plugin::{
+    CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall, ProcedureFailure,
+};
+use checkstack_plugin_package::PluginId;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::admin_secret;
+use crate::password::Passwords;
+use crate::principals::Principals;
+use crate::procedures::{State, procedures};
+use crate::sign_in::{self, SignIn};
+use crate::store::Store;
+
+const ID: &str = "auth";
+const SWEEP_SESSIONS: Duration = Duration::from_secs(600);
+
+/// What it has to be told.
+#[derive(Debug, Clone)]
+pub struct AuthSettings {
+    /// Where the Secret of the first admin is mounted: `username` and `password`. Need not exist.
+    pub admin_directory: PathBuf,
+    /// How long one stays signed in.
+    pub session_lifetime: Duration,
+}
+
+/// See the crate.
+pub struct Auth {
+    id: PluginId,
+    description: Description,
+    settings: AuthSettings,
+    state: Arc<State>,
+    procedures: Procedures<State>,
+    sign_in: SignIn,
+    stop: CancellationToken,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Auth {
+    /// The plugin, and what tells the platform who makes a request.
+    ///
+    /// # Errors
+    /// A fault of the server: its procedures cannot be offered.
+    pub fn parts(database: NativeDatabase, settings: AuthSettings) -> Result<NativeParts, String> {
+        let store = Store::new(database);
+        let state = State { store: store.clone(), passwords: Passwords::new(), sign_in_failures: sign_in::failures() };
+        let state = Arc::new(state);
+        let id: PluginId = ID.parse().map_err(|problem| format!("{problem}"))?;
+        let auth = Self {
+            procedures: procedures(id.clone()).map_err(|problem| problem.to_string())?,
+            description: Description::default(),
+            sign_in: SignIn::new(state.clone(), settings.session_lifetime),
+            state,
+            settings,
+            stop: CancellationToken::new(),
+            tasks: Mutex::default(),
+            id: id.clone(),
+        };
+        let identity: Arc<dyn Identity> = Arc::new(Principals::new(store));
+        Ok(NativeParts { plugins: vec![NativePlugin { id, plugin: Arc::new(auth) }], identity: Some(identity) })
+    }
+}
+
+#[async_trait]
+impl Plugin for Auth {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn init(&self) -> Result<(), PluginFailure> {
+        let migrated = self.state.store.migrate().await;
+        migrated.map_err(|problem| PluginFailure::terminal(PluginReason::MigrationFailed, problem.to_string()))
+    }
+
+    async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
+        let (state, stop, directory) = (self.state.clone(), self.stop.clone(), self.settings.admin_directory.clone());
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(async move { admin_secret::follow(&directory, &state, &stop).await });
+        let (store, stop) = (self.state.store.clone(), self.stop.clone());
+        tasks.spawn(async move {
+            let pause = || SWEEP_SESSIONS.mul_f64(0.5 + rand::random::<f64>());
+            while stop.run_until_cancelled(tokio::time::sleep(pause())).await.is_some() {
+                match store.sweep_sessions().await {
+                    Ok(sessions) => debug!(sessions, "forgot sessions that have ended"),
+                    Err(problem) => debug!(%problem, "sessions that have ended could not be forgotten"),
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        Ok(self.sign_in.handle(&request).await)
+    }
+
+    fn offer(&self) -> Option<&Offer> {
+        Some(self.procedures.offer())
+    }
+
+    async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
+        self.procedures.run(self.state.clone(), call).await
+    }
+
+    async fn check(&self, _: &str) -> Result<ProbeOutcome, CallFailure> {
+        Err(CallFailure::NotRunning(self.id.clone()))
+    }
+
+    async fn shutdown(&self) {
+        self.stop.cancel();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+}

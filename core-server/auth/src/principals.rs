@@ -1,0 +1,118 @@
+//! Who makes a request. What the database has said is believed for a second, so that a client that calls again and again
+//! costs one question a second, and a key that was revoked counts a second longer at most.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use checkstack_calls::access::{AccessRule, Level, Permissions, Principal, RuleId};
+use checkstack_calls::gate::TeamGrants;
+use checkstack_platform::identity::{Identity, NotIdentified};
+use http::HeaderMap;
+use moka::future::Cache;
+
+use crate::attempts::Attempts;
+use crate::credential::{self, Credential, SecretDigest};
+use crate::store::{Store, StoreError};
+
+/// How long an answer is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+const MAX_BELIEVED: u64 = 10_000;
+/// For this long, who was known once may be asked about whatever others try.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Keys and tokens that do not count, of whatever sender, on one replica,
+const MAX_UNKNOWN: u32 = 100;
+/// within this time.
+const UNKNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub struct Principals {
+    store: Store,
+    found: Cache<SecretDigest, Option<Principal>>,
+    anonymous: Cache<(), Arc<Permissions>>,
+    remembered: Cache<SecretDigest, ()>,
+    unknown: Attempts<()>,
+}
+
+impl Principals {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            found: Cache::builder().max_capacity(MAX_BELIEVED).time_to_live(BELIEVED).build(),
+            anonymous: Cache::builder().max_capacity(1).time_to_live(BELIEVED).build(),
+            remembered: Cache::builder().max_capacity(MAX_BELIEVED).time_to_idle(REMEMBERED).build(),
+            unknown: Attempts::new(MAX_UNKNOWN, UNKNOWN_WITHIN),
+        }
+    }
+
+    async fn find(&self, credential: Credential, digest: SecretDigest) -> Result<Option<Principal>, NotIdentified> {
+        if !self.unknown.may(&()) && !self.remembered.contains_key(&digest) {
+            return Err(NotIdentified::TooManyAttempts);
+        }
+        let found = match &credential {
+            Credential::Application(key) => self.store.application_with(key).await,
+            Credential::Session(token) => self.store.user_of_session(token).await,
+            Credential::Malformed => Ok(None),
+        };
+        let found = found.map_err(not_identified)?;
+        match found {
+            Some(_) => self.remembered.insert(digest, ()).await,
+            None => self.unknown.failed(()),
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Identity for Principals {
+    async fn principal(&self, headers: &HeaderMap) -> Result<Option<Principal>, NotIdentified> {
+        let Some(credential) = Credential::of(headers) else { return Ok(None) };
+        let digest = credential.digest();
+        if let Some(found) = self.found.get(&digest).await {
+            return Ok(found);
+        }
+        // One question, however many calls wait for the answer.
+        let found = Box::pin(self.found.try_get_with(digest, self.find(credential, digest))).await;
+        found.map_err(|problem| problem.as_ref().clone())
+    }
+
+    async fn anonymous(&self) -> Result<Arc<Permissions>, NotIdentified> {
+        let load = async { self.store.anonymous_permissions().await.map(Arc::new).map_err(not_identified) };
+        if let Some(permissions) = self.anonymous.get(&()).await {
+            return Ok(permissions);
+        }
+        Box::pin(self.anonymous.try_get_with((), load)).await.map_err(|problem| problem.as_ref().clone())
+    }
+
+    async fn team_grants(
+        &self,
+        principal: Option<&Principal>,
+        rule: &RuleId,
+        objects: &[String],
+    ) -> Result<BTreeMap<String, TeamGrants>, NotIdentified> {
+        if objects.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let none = BTreeSet::new();
+        let teams = match principal {
+            Some(Principal::User(account) | Principal::Application(account)) => &account.teams,
+            Some(Principal::Service(_)) | None => &none,
+        };
+        let resource_type = format!("{}.{}", rule.plugin(), rule.resource());
+        let level: Level = rule.level();
+        self.store.grants_of(teams, resource_type, level, objects.to_vec()).await.map_err(not_identified)
+    }
+
+    fn withhold(&self, headers: &mut HeaderMap) {
+        credential::withhold(headers);
+    }
+
+    async fn rules_defined(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<(), NotIdentified> {
+        self.store.define_rules(rules).await.map_err(not_identified)
+    }
+}
+
+fn not_identified(problem: StoreError) -> NotIdentified {
+    NotIdentified::Unavailable(problem.to_string())
+}

@@ -1,0 +1,258 @@
+//! Signing in and out with a password: `/api/auth/sign-in/email`, `/api/auth/sign-out`, `/api/auth/get-session`.
+//!
+//! A session is a random token in a cookie that scripts cannot read and that other sites cannot make a browser send with
+//! anything but a plain link. What changes something takes `application/json` only, which a form of another site cannot send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkstack_platform::plugin::{PluginRequest, PluginResponse};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::{error, warn};
+
+use crate::attempts::Attempts;
+use crate::credential::{COOKIE, SessionToken};
+use crate::password::PasswordError;
+use crate::procedures::State;
+use crate::store::{SignedIn, StoreError};
+
+/// Failures with one address, on one replica,
+const MAX_FAILURES: u32 = 10;
+/// within this time.
+const FAILURES_WITHIN: Duration = Duration::from_secs(300);
+const MAX_EMAIL_BYTES: usize = 320;
+const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// See the module.
+pub(crate) struct SignIn {
+    state: Arc<State>,
+    session_lifetime: Duration,
+}
+
+/// How often one may fail.
+pub(crate) fn failures() -> Attempts<String> {
+    Attempts::new(MAX_FAILURES, FAILURES_WITHIN)
+}
+
+#[derive(Deserialize)]
+struct EmailAndPassword {
+    email: String,
+    password: String,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("Not Found")]
+    NotFound,
+    #[error("Method Not Supported")]
+    Method,
+    #[error("the body has to be application/json")]
+    MediaType,
+    #[error("the body has to be an object with the texts email and password")]
+    Body,
+    #[error("Invalid email or password")]
+    Wrong,
+    #[error("Too many attempts: wait some minutes")]
+    TooMany,
+    #[error("the database does not answer")]
+    Store(#[from] StoreError),
+    #[error("passwords cannot be checked at the moment")]
+    Password(#[from] PasswordError),
+}
+
+impl SignIn {
+    pub(crate) fn new(state: Arc<State>, session_lifetime: Duration) -> Self {
+        Self { state, session_lifetime }
+    }
+
+    pub(crate) async fn handle(&self, request: &PluginRequest) -> PluginResponse {
+        let answer = match (request.path.as_str(), &request.method) {
+            ("/sign-in/email", &Method::POST) => self.sign_in(request).await,
+            ("/sign-out", &Method::POST) => self.sign_out(request).await,
+            ("/get-session", &Method::GET | &Method::HEAD) => self.session(request).await,
+            ("/sign-in/email" | "/sign-out" | "/get-session", _) => Err(Refusal::Method),
+            _ => Err(Refusal::NotFound),
+        };
+        answer.unwrap_or_else(|refusal| refusal.into_response())
+    }
+
+    async fn sign_in(&self, request: &PluginRequest) -> Result<PluginResponse, Refusal> {
+        let EmailAndPassword { email, password } = read(request)?;
+        let State { store, passwords, sign_in_failures: failures } = &*self.state;
+        let email = email.trim().to_lowercase();
+        if !failures.may(&email) {
+            return Err(Refusal::TooMany);
+        }
+        let (user, hash) = store.user_with_email(email.clone()).await?.unzip();
+        let hash = hash.flatten();
+        if !passwords.is(password, hash.clone()).await? {
+            failures.failed(email);
+            return Err(Refusal::Wrong);
+        }
+        let (Some(user), Some(hash)) = (user, hash) else { return Err(Refusal::Wrong) };
+        let token = SessionToken::generate();
+        if !store.begin_session(&user, hash, &token, self.session_lifetime).await? {
+            return Err(Refusal::Wrong);
+        }
+        failures.succeeded(&email);
+        let cookie = cookie(token.reveal(), self.session_lifetime, is_encrypted(&request.headers));
+        Ok(respond(StatusCode::OK, &json!({ "user": shown(&user) }), cookie))
+    }
+
+    async fn sign_out(&self, request: &PluginRequest) -> Result<PluginResponse, Refusal> {
+        if let Some(token) = SessionToken::of(&request.headers) {
+            self.state.store.end_session(&token).await?;
+        }
+        let cookie = cookie("", Duration::ZERO, is_encrypted(&request.headers));
+        Ok(respond(StatusCode::OK, &json!({ "success": true }), cookie))
+    }
+
+    async fn session(&self, request: &PluginRequest) -> Result<PluginResponse, Refusal> {
+        let found = match SessionToken::of(&request.headers) {
+            Some(token) => self.state.store.session(&token).await?,
+            None => None,
+        };
+        let document = match found {
+            Some((user, ends)) => json!({ "session": { "userId": user.id, "expiresAt": time(ends) }, "user": shown(&user) }),
+            None => Value::Null,
+        };
+        Ok(respond(StatusCode::OK, &document, None))
+    }
+}
+
+impl Refusal {
+    fn into_response(self) -> PluginResponse {
+        let (status, code) = match &self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_SUPPORTED"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+            Self::Body => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            Self::Wrong => (StatusCode::UNAUTHORIZED, "INVALID_EMAIL_OR_PASSWORD"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"),
+            Self::Store(StoreError::Database(problem)) if !problem.is_transient() => {
+                error!(%problem, "the database refused a statement about sessions");
+                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR")
+            }
+            Self::Password(PasswordError::Internal(problem)) => {
+                error!(problem, "a password cannot be checked");
+                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR")
+            }
+            Self::Store(problem) => {
+                warn!(%problem, "nobody can sign in or out");
+                (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
+            }
+            Self::Password(PasswordError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+        };
+        let message = if status == StatusCode::INTERNAL_SERVER_ERROR { "Internal server error".to_owned() } else { self.to_string() };
+        let mut response = respond(status, &json!({ "code": code, "message": message }), None);
+        let retry_after = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("1")),
+            StatusCode::TOO_MANY_REQUESTS => Some(HeaderValue::from(FAILURES_WITHIN.as_secs())),
+            _ => None,
+        };
+        response.headers.extend(retry_after.map(|seconds| (header::RETRY_AFTER, seconds)));
+        response
+    }
+}
+
+fn read(request: &PluginRequest) -> Result<EmailAndPassword, Refusal> {
+    let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::MediaType);
+    }
+    let read: EmailAndPassword = serde_json::from_slice(&request.body).map_err(|_| Refusal::Body)?;
+    let fits = read.email.len() <= MAX_EMAIL_BYTES && read.password.len() <= MAX_PASSWORD_BYTES && !read.email.contains('\0');
+    if fits { Ok(read) } else { Err(Refusal::Body) }
+}
+
+fn shown(user: &SignedIn) -> Value {
+    json!({ "id": user.id, "email": user.email, "name": user.name })
+}
+
+fn time(seconds: f64) -> Option<String> {
+    jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64).ok().map(|time| time.to_string())
+}
+
+/// Whether the client's own connection is encrypted, as far as a proxy in front says so. Who lies about it harms only
+/// their own cookie.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+fn cookie(token: &str, lifetime: Duration, is_encrypted: bool) -> Option<HeaderValue> {
+    let secure = if is_encrypted { "; Secure" } else { "" };
+    let text = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", lifetime.as_secs());
+    HeaderValue::from_str(&text).ok()
+}
+
+fn respond(status: StatusCode, document: &Value, cookie: Option<HeaderValue>) -> PluginResponse {
+    let mut headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
+    headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    PluginResponse { status, headers, body: Bytes::from(document.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use checkstack_platform::plugin::Caller;
+
+    use super::*;
+
+    fn request(content_type: &'static str, body: &str) -> PluginRequest {
+        PluginRequest {
+            method: Method::POST,
+            path: "/sign-in/email".into(),
+            query: None,
+            headers: HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]),
+            body: Bytes::from(body.to_owned()),
+            caller: Caller::Anonymous,
+            correlation_id: "a".into(),
+            depth: 0,
+        }
+    }
+
+    fn status(content_type: &'static str, body: &str) -> u16 {
+        read(&request(content_type, body)).map_or_else(|refusal| refusal.into_response().status.as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn a_form_of_another_site_signs_nobody_in() {
+        let body = r#"{"email":"a@b","password":"x"}"#;
+        assert_eq!(status("application/json", body), 200);
+        assert_eq!(status("Application/JSON; charset=utf-8", body), 200);
+        for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
+            assert_eq!(status(content_type, body), 415, "{content_type}");
+        }
+        for body in ["", "{}", r#"{"email":"a@b"}"#, r#"{"email":1,"password":"x"}"#, "[", r#"{"email":"a\u0000@b","password":"x"}"#] {
+            assert_eq!(status("application/json", body), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_for_the_browser_alone() {
+        let text = |is_encrypted| cookie("abc", Duration::from_secs(60), is_encrypted).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(text(false), "checkstack.session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60");
+        assert_eq!(text(true), "checkstack.session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
+        let proxied = HeaderMap::from_iter([(http::HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("HTTPS"))]);
+        assert!(is_encrypted(&proxied) && !is_encrypted(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_only_the_log_may_know_is_not_told() {
+        let problem =
+            || StoreError::Database(checkstack_platform::DatabaseError::Refused { code: "42P01".into(), message: "secret".into() });
+        let response = Refusal::from(problem()).into_response();
+        assert_eq!((response.status.as_u16(), std::str::from_utf8(&response.body).unwrap().contains("secret")), (500, false));
+        let away = checkstack_platform::DatabaseError::Unavailable("secret".into());
+        let response = Refusal::from(StoreError::Database(away)).into_response();
+        assert_eq!((response.status.as_u16(), response.headers[header::RETRY_AFTER].to_str().unwrap()), (503, "1"));
+        assert!(!std::str::from_utf8(&response.body).unwrap().contains("secret"));
+    }
+}

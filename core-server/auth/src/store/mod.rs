@@ -1,0 +1,166 @@
+//! The schema `plugin_auth`.
+
+mod accounts;
+mod applications;
+mod audit;
+mod roles;
+mod sessions;
+mod teams;
+mod users;
+
+use std::time::Duration;
+
+use checkstack_calls::access::Principal;
+use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_platform::DatabaseError;
+use checkstack_platform::native::{Migrations, NativeDatabase};
+use futures::future::BoxFuture;
+use sqlx::{Connection as _, PgConnection};
+
+pub(crate) use applications::Application;
+pub(crate) use audit::AuditRecord;
+pub(crate) use roles::{Role, RuleInfo};
+pub(crate) use sessions::SignedIn;
+pub(crate) use teams::{Team, TeamGrant};
+pub(crate) use users::User;
+
+pub(crate) const MIGRATIONS: Migrations =
+    Migrations { schema: "plugin_auth", steps: &[(1, "identity", include_str!("../../migrations/0001_identity.sql"))] };
+
+/// For one question or change.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why nothing was read or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// There is no such thing: what.
+    #[error("{0}")]
+    NotFound(String),
+    /// It does not go together with what there is.
+    #[error("{0}")]
+    Conflict(String),
+    /// See there.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl StoreError {
+    /// For the caller. What only the log may know goes there.
+    pub(crate) fn into_call_error(self) -> CallError {
+        match self {
+            Self::NotFound(what) => CallError::with_message(ErrorCode::NotFound, what),
+            Self::Conflict(what) => CallError::with_message(ErrorCode::Conflict, what),
+            Self::Database(problem) if problem.is_transient() => {
+                tracing::warn!(%problem, "the database cannot be asked about users");
+                CallError::with_message(ErrorCode::ServiceUnavailable, "the database does not answer")
+            }
+            Self::Database(problem) => {
+                tracing::error!(%problem, "the database refused a statement about users");
+                CallError::internal()
+            }
+        }
+    }
+}
+
+/// Who changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Actor {
+    pub(crate) kind: &'static str,
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+impl Actor {
+    /// The server itself.
+    pub(crate) fn system(what: &str) -> Self {
+        Self { kind: "system", id: what.to_owned(), name: what.to_owned() }
+    }
+
+    pub(crate) fn of(principal: Option<&Principal>) -> Self {
+        match principal {
+            Some(Principal::User(account)) => Self { kind: "user", id: account.id.clone(), name: account.name.clone() },
+            Some(Principal::Application(account)) => Self { kind: "application", id: account.id.clone(), name: account.name.clone() },
+            Some(Principal::Service(plugin)) => Self { kind: "service", id: plugin.to_string(), name: plugin.to_string() },
+            None => Self { kind: "anonymous", id: String::new(), name: String::new() },
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Store {
+    database: NativeDatabase,
+}
+
+impl Store {
+    pub(crate) fn new(database: NativeDatabase) -> Self {
+        Self { database }
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), DatabaseError> {
+        self.database.migrate(MIGRATIONS).await
+    }
+
+    async fn read<T, Work>(&self, work: Work) -> Result<T, StoreError>
+    where
+        T: Send,
+        Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        Ok(self.database.run(DEADLINE, work).await?)
+    }
+
+    /// All of it, or nothing.
+    async fn change<T, Work>(&self, work: Work) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.database.run(DEADLINE, |connection| Box::pin(transacted(connection, work))).await?
+    }
+}
+
+async fn transacted<T, Work>(connection: &mut PgConnection, work: Work) -> Result<Result<T, StoreError>, sqlx::Error>
+where
+    Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
+{
+    let mut transaction = connection.begin().await?;
+    let result = work(&mut transaction).await;
+    match &result {
+        Ok(_) => transaction.commit().await?,
+        Err(_) => transaction.rollback().await?,
+    }
+    Ok(result)
+}
+
+/// What a violated constraint means to whoever asked for the change.
+fn conflict(error: sqlx::Error, constraint: &str, meaning: impl FnOnce() -> String) -> StoreError {
+    match error.as_database_error().and_then(|error| error.constraint()) {
+        Some(violated) if violated == constraint => StoreError::Conflict(meaning()),
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_applied_in_its_order() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+            .collect();
+        files.sort();
+        let listed: Vec<_> =
+            MIGRATIONS.steps.iter().map(|(version, name, up)| (format!("{version:04}_{name}.sql"), (*up).to_owned())).collect();
+        assert_eq!(files, listed);
+    }
+}

@@ -1,0 +1,103 @@
+//! Sessions of people who have signed in.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Actor, Store, StoreError, audit};
+use crate::credential::SessionToken;
+
+/// A user, as far as signing in needs to know.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct SignedIn {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) name: String,
+}
+
+impl Store {
+    /// The user with an address, and the hash of the password.
+    pub(crate) async fn user_with_email(&self, email: String) -> Result<Option<(SignedIn, Option<String>)>, StoreError> {
+        let row: Option<(Uuid, String, String, Option<String>)> = self
+            .read(|connection| {
+                Box::pin(
+                    sqlx::query_as("SELECT id, email, name, password_hash FROM plugin_auth.users WHERE lower(email) = lower($1)")
+                        .bind(email)
+                        .fetch_optional(connection),
+                )
+            })
+            .await?;
+        Ok(row.map(|(id, email, name, hash)| (SignedIn { id, email, name }, hash)))
+    }
+
+    /// Begins a session, unless the password has been changed since `password_hash` was read.
+    pub(crate) async fn begin_session(
+        &self,
+        user: &SignedIn,
+        password_hash: String,
+        token: &SessionToken,
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        let (user, digest) = (user.clone(), token.digest());
+        self.change(move |connection| {
+            Box::pin(async move {
+                // The row is kept as it is until the session is there: who changes the password ends the session.
+                let known = sqlx::query("SELECT FROM plugin_auth.users WHERE id = $1 AND password_hash = $2 FOR SHARE")
+                    .bind(user.id)
+                    .bind(password_hash)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                if known.is_none() {
+                    return Ok(false);
+                }
+                sqlx::query("INSERT INTO plugin_auth.sessions (token_digest, user_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))")
+                    .bind(digest.to_vec())
+                    .bind(user.id)
+                    .bind(lifetime.as_secs_f64())
+                    .execute(&mut *connection)
+                    .await?;
+                let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name };
+                audit::record(connection, &actor, "session.begin", &format!("user:{}", user.id), serde_json::json!({})).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// The user of a session, and the seconds since 1970 at which it ends.
+    pub(crate) async fn session(&self, token: &SessionToken) -> Result<Option<(SignedIn, f64)>, StoreError> {
+        let digest = token.digest();
+        let row: Option<(Uuid, String, String, f64)> = self
+            .read(move |connection| {
+                Box::pin(
+                    sqlx::query_as(
+                        "SELECT u.id, u.email, u.name, extract(epoch FROM s.expires_at)::float8
+                         FROM plugin_auth.sessions s JOIN plugin_auth.users u ON u.id = s.user_id
+                         WHERE s.token_digest = $1 AND s.expires_at > now()",
+                    )
+                    .bind(digest.to_vec())
+                    .fetch_optional(connection),
+                )
+            })
+            .await?;
+        Ok(row.map(|(id, email, name, ends)| (SignedIn { id, email, name }, ends)))
+    }
+
+    /// Ends a session, if there is one.
+    pub(crate) async fn end_session(&self, token: &SessionToken) -> Result<(), StoreError> {
+        let digest = token.digest();
+        self.read(move |connection| {
+            Box::pin(sqlx::query("DELETE FROM plugin_auth.sessions WHERE token_digest = $1").bind(digest.to_vec()).execute(connection))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets sessions that have ended; how many.
+    pub(crate) async fn sweep_sessions(&self) -> Result<u64, StoreError> {
+        let swept =
+            self.read(|connection| Box::pin(sqlx::query("DELETE FROM plugin_auth.sessions WHERE expires_at <= now()").execute(connection)));
+        Ok(swept.await?.rows_affected())
+    }
+}

@@ -1,0 +1,82 @@
+//! Who makes a request from outside, and what they may do: answered by the plugin that knows users and applications.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use checkstack_calls::access::{AccessRule, Permissions, Principal, RuleId};
+use checkstack_calls::gate::TeamGrants;
+use http::HeaderMap;
+
+/// It is not said now. The same question may be answered later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotIdentified {
+    /// What knows it does not answer.
+    #[error("who makes the request cannot be found out: {0}")]
+    Unavailable(String),
+    /// Too many have tried with keys that do not count.
+    #[error("too many requests with keys that do not count")]
+    TooManyAttempts,
+}
+
+/// What the platform asks before it lets a call through.
+#[async_trait]
+pub trait Identity: Send + Sync {
+    /// Who a request shows to be its sender. None when it shows nothing, or something that does not count.
+    ///
+    /// # Errors
+    /// When what it shows cannot be checked now.
+    async fn principal(&self, headers: &HeaderMap) -> Result<Option<Principal>, NotIdentified>;
+
+    /// What somebody may do who has not shown who they are.
+    ///
+    /// # Errors
+    /// When it is not known now.
+    async fn anonymous(&self) -> Result<Arc<Permissions>, NotIdentified>;
+
+    /// What teams have been granted of these objects, as it concerns `principal` and what `rule` lets one do. Objects that
+    /// no team has anything to do with may be missing.
+    ///
+    /// # Errors
+    /// When it is not known now.
+    async fn team_grants(
+        &self,
+        principal: Option<&Principal>,
+        rule: &RuleId,
+        objects: &[String],
+    ) -> Result<BTreeMap<String, TeamGrants>, NotIdentified>;
+
+    /// Takes out of the headers of a request, or of an answer, what shows to others who somebody is: plugins from outside
+    /// neither see it nor set it.
+    fn withhold(&self, headers: &mut HeaderMap);
+
+    /// Told which access rules the plugins define that serve here, whenever that changes.
+    ///
+    /// # Errors
+    /// When it could not be taken note of: it is told again.
+    async fn rules_defined(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<(), NotIdentified>;
+}
+
+/// For a server that knows neither users nor applications.
+pub(crate) struct Nobody;
+
+#[async_trait]
+impl Identity for Nobody {
+    async fn principal(&self, _: &HeaderMap) -> Result<Option<Principal>, NotIdentified> {
+        Ok(None)
+    }
+
+    async fn anonymous(&self) -> Result<Arc<Permissions>, NotIdentified> {
+        Ok(Arc::new(Permissions::None))
+    }
+
+    async fn team_grants(&self, _: Option<&Principal>, _: &RuleId, _: &[String]) -> Result<BTreeMap<String, TeamGrants>, NotIdentified> {
+        Ok(BTreeMap::new())
+    }
+
+    fn withhold(&self, _: &mut HeaderMap) {}
+
+    async fn rules_defined(&self, _: &BTreeMap<RuleId, AccessRule>) -> Result<(), NotIdentified> {
+        Ok(())
+    }
+}

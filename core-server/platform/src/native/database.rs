@@ -1,0 +1,78 @@
+//! The database, for plugins that are a part of the server: each has a schema of its own, which it reaches as the core.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, SqlStr};
+
+use crate::database::{Database, DatabaseError};
+
+/// For `pg_advisory_lock`: held while a schema is migrated.
+const LOCK: i64 = 0x636b_7374_6e61_7469;
+/// Other replicas may be migrating.
+const MIGRATE: Duration = Duration::from_secs(110);
+
+/// See the module.
+#[derive(Clone)]
+pub struct NativeDatabase(Database);
+
+/// What brings the schema of a native plugin up to date: numbers, names and texts. Forward only; what was released is never edited.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrations {
+    /// Which no plugin of a set can have.
+    pub schema: &'static str,
+    /// In their order.
+    pub steps: &'static [(i64, &'static str, &'static str)],
+}
+
+impl NativeDatabase {
+    pub(crate) fn new(database: Database) -> Self {
+        Self(database)
+    }
+
+    /// Runs `work` on a connection, and has it within `deadline`.
+    ///
+    /// # Errors
+    /// When the database refuses or does not answer.
+    pub async fn run<T, Work>(&self, deadline: Duration, work: Work) -> Result<T, DatabaseError>
+    where
+        Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.0.run(deadline, work).await
+    }
+
+    /// Makes the schema, if there is none, and brings it up to date; one replica at a time.
+    ///
+    /// # Errors
+    /// When a step fails, or one that was made is not what it was.
+    pub async fn migrate(&self, migrations: Migrations) -> Result<(), DatabaseError> {
+        let mut connection = self.0.dedicated(MIGRATE).await?;
+        let work = async {
+            sqlx::raw_sql("SET lock_timeout = '100s'").execute(&mut connection).await?;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+            let schema = migrations.schema;
+            // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
+            if sqlx::query_scalar("SELECT to_regnamespace($1) IS NULL").bind(schema).fetch_one(&mut connection).await? {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut connection).await?;
+            }
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"))).execute(&mut connection).await?;
+            let run = migrator(migrations).run_direct(None, &mut connection, false).await;
+            run.map_err(|error| DatabaseError::CoreMigration(error.to_string()))
+        };
+        // The lock goes with the connection.
+        tokio::time::timeout(MIGRATE, work).await.map_err(|_| DatabaseError::no_answer(MIGRATE))?
+    }
+}
+
+fn migrator(migrations: Migrations) -> Migrator {
+    let step = |&(version, name, up): &(i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(up), false)
+    };
+    let mut migrator = Migrator::with_migrations(migrations.steps.iter().map(step).collect());
+    migrator.dangerous_set_table_name(format!("{}.migrations", migrations.schema));
+    migrator.set_locking(false);
+    // A schema that is newer belongs to a release that is being rolled out.
+    migrator.set_ignore_missing(true);
+    migrator
+}

@@ -1,0 +1,74 @@
+//! Plugins that are a part of the server. They implement [`Plugin`] like all others and are called in the same way, but no
+//! set lists them: they are there before the first plugin of a set, and until after the last.
+
+mod database;
+mod procedures;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkstack_plugin_package::PluginId;
+use futures::FutureExt as _;
+
+pub use self::database::{Migrations, NativeDatabase};
+pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
+use crate::identity::Identity;
+use crate::plugin::{Plugin, PluginFailure};
+
+/// For one step in the life of a native plugin.
+const STEP: Duration = Duration::from_secs(120);
+/// For one call of it.
+pub(crate) const CALL: Duration = Duration::from_secs(10);
+
+/// One plugin of the server.
+#[derive(Clone)]
+pub struct NativePlugin {
+    /// Reserved: no package may have it.
+    pub id: PluginId,
+    /// The plugin.
+    pub plugin: Arc<dyn Plugin>,
+}
+
+/// What the server is made of besides the platform.
+#[derive(Default)]
+pub struct NativeParts {
+    /// In the order in which they are initialised.
+    pub plugins: Vec<NativePlugin>,
+    /// Who knows users and applications. None: all requests from outside are nobody's.
+    pub identity: Option<Arc<dyn Identity>>,
+}
+
+/// Makes the native plugins, once the database answers.
+pub trait MakeNativeParts: FnOnce(NativeDatabase) -> Result<NativeParts, String> + Send {}
+
+impl<Make: FnOnce(NativeDatabase) -> Result<NativeParts, String> + Send> MakeNativeParts for Make {}
+
+/// Initialises all, and tells each that all are. The one that failed is named.
+pub(crate) async fn bring_up(plugins: &[NativePlugin]) -> Result<(), (PluginId, PluginFailure)> {
+    for native in plugins {
+        step(native.plugin.init()).await.map_err(|failure| (native.id.clone(), failure))?;
+    }
+    for native in plugins {
+        step(native.plugin.after_plugins_ready()).await.map_err(|failure| (native.id.clone(), failure))?;
+    }
+    Ok(())
+}
+
+/// In the reverse order.
+pub(crate) async fn shut_down(plugins: &[NativePlugin]) {
+    for native in plugins.iter().rev() {
+        if tokio::time::timeout(Duration::from_secs(5), native.plugin.shutdown()).await.is_err() {
+            tracing::warn!(plugin = %native.id, "a part of the server did not shut down in time");
+        }
+    }
+}
+
+async fn step(work: impl Future<Output = Result<(), PluginFailure>>) -> Result<(), PluginFailure> {
+    use checkstack_control_api::report::PluginReason::InitFailed;
+    match tokio::time::timeout(STEP, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(PluginFailure::terminal(InitFailed, "it panicked")),
+        Err(_) => Err(PluginFailure::transient(InitFailed, format!("it was not done within {} s", STEP.as_secs()))),
+    }
+}
