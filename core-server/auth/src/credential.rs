@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use uuid::Uuid;
 
 /// Of a session.
-pub(crate) const COOKIE: &str = "checkstack.session";
+pub(crate) use checkstack_calls::openapi::SESSION_COOKIE as COOKIE;
 const SECRET_CHARACTERS: usize = 32;
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Random bytes of a session's token.
@@ -206,7 +206,7 @@ mod tests {
             format!("ck_{}_{secret}", "x".repeat(36)),
         ];
         for key in wrong {
-            let mut sent = headers(&[("cookie", "checkstack.session=abc")]);
+            let mut sent = headers(&[("cookie", "checkstack.session_token=abc")]);
             sent.insert("authorization", HeaderValue::from_bytes(format!("Bearer {key}").as_bytes()).unwrap());
             let found = Credential::of(&sent);
             // A header that is not ASCII is no authorization at all.
@@ -228,20 +228,24 @@ mod tests {
         let are = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<BTreeSet<_>>();
         let mixed = [
             ("authorization", "Bearer ck_1_2"),
-            ("cookie", "a=1; checkstack.session=x ;b=2"),
-            ("cookie", "checkstack.session=y"),
+            ("cookie", "a=1; checkstack.session_token=x ;b=2"),
+            ("cookie", "checkstack.session_token=y"),
             ("x", "1"),
         ];
         assert_eq!(withheld(&mixed), are(&["cookie: a=1; b=2", "x: 1"]));
-        assert_eq!(withheld(&[("cookie", "ü=1; checkstack.session=x")]), are(&[]));
+        assert_eq!(withheld(&[("cookie", "ü=1; checkstack.session_token=x")]), are(&[]));
         let others = [
             ("authorization", "Bearer of-the-plugin"),
-            ("cookie", "a=checkstack.session; b=2"),
+            ("cookie", "a=checkstack.session_token; b=2"),
             ("set-cookie", "a=1"),
-            ("set-cookie", "b=checkstack.session=1"),
+            ("set-cookie", "b=checkstack.session_token=1"),
         ];
         assert_eq!(withheld(&others), others.map(|(name, value)| format!("{name}: {value}")).into());
-        let set = [("set-cookie", "a=1; Path=/"), ("set-cookie", " checkstack.session =x; Path=/"), ("set-cookie", "checkstack.session=ü")];
+        let set = [
+            ("set-cookie", "a=1; Path=/"),
+            ("set-cookie", " checkstack.session_token =x; Path=/"),
+            ("set-cookie", "checkstack.session_token=ü"),
+        ];
         assert_eq!(withheld(&set), are(&["set-cookie: a=1; Path=/"]));
     }
 
@@ -249,19 +253,19 @@ mod tests {
     fn a_session_is_found_among_other_cookies() {
         let session = |text: &str| Some(Credential::Session(SessionToken(text.into())));
         let found = |cookie: &str| Credential::of(&headers(&[("cookie", cookie)]));
-        assert_eq!(found("a=1; checkstack.session=xyz; b=2"), session("xyz"));
-        assert_eq!(found("checkstack.session=xyz"), session("xyz"));
+        assert_eq!(found("a=1; checkstack.session_token=xyz; b=2"), session("xyz"));
+        assert_eq!(found("checkstack.session_token=xyz"), session("xyz"));
         for cookie in [
             "",
             "a=1",
-            "checkstack.session=",
+            "checkstack.session_token=",
             "checkstack.sessions=a",
-            "xcheckstack.session=a",
-            &format!("checkstack.session={}", "a".repeat(101)),
+            "xcheckstack.session_token=a",
+            &format!("checkstack.session_token={}", "a".repeat(101)),
         ] {
             assert_eq!(found(cookie), None, "{cookie}");
         }
-        let other = headers(&[("authorization", "Bearer of-something-else"), ("cookie", "checkstack.session=xyz")]);
+        let other = headers(&[("authorization", "Bearer of-something-else"), ("cookie", "checkstack.session_token=xyz")]);
         assert_eq!(Credential::of(&other), session("xyz"));
         assert_eq!(Credential::of(&HeaderMap::new()), None);
     }

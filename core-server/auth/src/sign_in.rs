@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn a_cookie_is_for_the_browser_alone() {
         let text = |is_encrypted| cookie("abc", Duration::from_secs(60), is_encrypted).unwrap().to_str().unwrap().to_owned();
-        assert_eq!(text(false), "checkstack.session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60");
-        assert_eq!(text(true), "checkstack.session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
+        assert_eq!(text(false), "checkstack.session_token=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60");
+        assert_eq!(text(true), "checkstack.session_token=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
         let proxied = HeaderMap::from_iter([(http::HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("HTTPS"))]);
         assert!(is_encrypted(&proxied) && !is_encrypted(&HeaderMap::new()));
     }

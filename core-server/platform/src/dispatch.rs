@@ -89,15 +89,21 @@ impl DispatchTable {
         self.changed.notified().await;
     }
 
-    /// The access rules that the plugins define which serve.
-    pub(crate) fn access_rules(&self) -> BTreeMap<RuleId, AccessRule> {
+    /// The plugins that serve, those of the server first.
+    pub(crate) fn serving(&self) -> Vec<Arc<Endpoint>> {
         let routes = self.routes.load();
-        let all = routes.values().chain(self.native.get().into_iter().flat_map(BTreeMap::values));
-        let rules = all.filter_map(|route| match route {
-            Route::Serving(endpoint) => endpoint.plugin.offer(),
+        let all = self.native.get().into_iter().flat_map(BTreeMap::values).chain(routes.values());
+        let endpoint = |route: &Route| match route {
+            Route::Serving(endpoint) => Some(endpoint.clone()),
             Route::NotServing => None,
-        });
-        rules.flat_map(|offer| offer.access_rules.clone()).collect()
+        };
+        all.filter_map(endpoint).collect()
+    }
+
+    /// The access rules that they define.
+    pub(crate) fn access_rules(&self) -> BTreeMap<RuleId, AccessRule> {
+        let serving = self.serving();
+        serving.iter().filter_map(|endpoint| endpoint.plugin.offer()).flat_map(|offer| offer.access_rules.clone()).collect()
     }
 
     /// Adds the plugins that are a part of the server, once.

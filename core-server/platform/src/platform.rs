@@ -20,6 +20,7 @@ use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::{DispatchTable, Endpoint};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
+use crate::http::openapi;
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
 use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
@@ -304,7 +305,8 @@ impl Platform {
         let announce = async move {
             let mut announced = None;
             loop {
-                let rules = shared.table.access_rules();
+                let mut rules = shared.table.access_rules();
+                rules.extend(openapi::access_rule());
                 if announced.as_ref() != Some(&rules) {
                     match shared.identity().rules_defined(&rules).await {
                         Ok(()) => announced = Some(rules),

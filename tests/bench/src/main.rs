@@ -15,6 +15,8 @@ mod pod_start;
 mod table;
 
 use anyhow::{Result, bail};
+use checkstack_e2e::eventually::eventually;
+use checkstack_e2e::instance::PATIENCE;
 use checkstack_e2e::namespace::Namespace;
 use checkstack_e2e::packages::{package, renamed};
 use serde_json::json;
@@ -102,6 +104,7 @@ async fn main() -> Result<()> {
 async fn resize(ns: &Namespace, replicas: u32, cpus: u32) -> Result<()> {
     let resources = json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": cpus.to_string(), "memory": "2Gi"}});
     ns.apply_instance(json!({"replicas": replicas, "resources": resources})).await?;
+    eventually("there is a Deployment", PATIENCE, || ns.get("deployment/main")).await?;
     ns.kubectl(&["rollout", "status", "deployment/main", "--timeout=120s"]).await?;
     ns.await_core_pods_ready(replicas as usize).await
 }

@@ -14,6 +14,7 @@ mod failure;
 pub(crate) mod gate;
 mod headers;
 pub(crate) mod listener;
+pub(crate) mod openapi;
 mod paced;
 mod plugins;
 mod request_log;
@@ -120,6 +121,9 @@ impl Surface {
         };
         if let Err(response) = self.shared.gate.pass().await {
             return response;
+        }
+        if path == openapi::PATH {
+            return openapi::answer(&self.shared, request).await;
         }
         match plugins::mount(path) {
             Some(mount) => plugins::answer(&self.shared, mount, request, correlation_id).await,

@@ -31,6 +31,10 @@ impl Identity for Known {
         let may: &[&str] = match headers.get("authorization").map(|value| value.to_str().unwrap()) {
             Some("ada") => &["catalog.system.read"],
             Some("bob") => &[],
+            Some("root") => {
+                let account = Account { id: "0".into(), name: "Root".into(), permissions: Permissions::All, teams: BTreeSet::new() };
+                return Ok(Some(Principal::User(Arc::new(account))));
+            }
             Some("too-many") => return Err(NotIdentified::TooManyAttempts),
             _ => return Ok(None),
         };
@@ -136,6 +140,25 @@ async fn who_cannot_be_checked_now_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn the_description_is_for_those_who_may_read_it() {
+    let instance = Instance::new().await;
+    let (pod, known) = catalog(&instance).await;
+    let get = async |who: &str| {
+        let response = pod.client.get(format!("{}/api/openapi.json", pod.address)).header("authorization", who).send().await.unwrap();
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    assert_eq!(get("nobody").await, (401, json!({ "error": "Unauthorized" })));
+    assert_eq!(get("ada").await, (403, json!({ "error": "Forbidden" })));
+    assert_eq!(get("too-many").await.0, 429);
+    let (status, document) = get("root").await;
+    assert_eq!((status, &document["openapi"], &document["servers"]), (200, &json!("3.1.1"), &json!([{ "url": "/" }])));
+    assert_eq!(document["paths"]["/rest/catalog/list"]["get"]["x-orpc-meta"]["accessRules"], json!(["catalog.system.read"]));
+    known.is_down.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(get("root").await.0, 503);
+}
+
+#[tokio::test]
 async fn a_plugin_does_not_see_what_shows_who_somebody_is() {
     let instance = Instance::new().await;
     let (pod, _) = catalog(&instance).await;
@@ -157,7 +180,8 @@ async fn the_rules_of_plugins_that_serve_are_made_known() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
+    let both = [&["api-docs.api-docs.read"][..], &both].concat();
     told(&both).await;
     pod.run(2, &[]).await;
-    told(&[]).await;
+    told(&["api-docs.api-docs.read"]).await;
 }

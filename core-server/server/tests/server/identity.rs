@@ -141,7 +141,7 @@ async fn a_session_is_a_cookie() {
     };
     let found = session(&cookie).await;
     assert_eq!((&found["user"]["email"], found["session"]["expiresAt"].is_string()), (&json!(ADMIN), true), "{found}");
-    assert_eq!(session("checkstack.session=of-nobody").await, Value::Null);
+    assert_eq!(session("checkstack.session_token=of-nobody").await, Value::Null);
     let out = Client::new().post(pod.url("/api/auth/sign-out")).header(header::COOKIE, &cookie).send().await.unwrap();
     assert!(out.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"), "{out:?}");
     assert_eq!(session(&cookie).await, Value::Null);
