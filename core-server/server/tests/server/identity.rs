@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::process::Pod;
 
-const ADMIN: &str = "admin@example.com";
-const PASSWORD: &str = "Passw0rd-of-the-Secret";
+pub(crate) const ADMIN: &str = "admin@example.com";
+pub(crate) const PASSWORD: &str = "Passw0rd-of-the-Secret";
 
-async fn pod() -> Pod {
+pub(crate) async fn pod() -> Pod {
     let pod = Pod::new().await;
     pod.write("admin/username", ADMIN.as_bytes());
     pod.write("admin/password", PASSWORD.as_bytes());
@@ -18,7 +18,7 @@ async fn pod() -> Pod {
 }
 
 /// Somebody who calls: with a cookie, with a key, or with nothing.
-struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     pod: &'a Pod,
     header: Option<(header::HeaderName, String)>,
 }
@@ -33,7 +33,7 @@ impl<'a> Caller<'a> {
     }
 
     /// As soon as the Secret has been taken over.
-    async fn signed_in(pod: &'a Pod, email: &str, password: &str) -> Self {
+    pub(crate) async fn signed_in(pod: &'a Pod, email: &str, password: &str) -> Self {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let response = sign_in(pod, email, password).await;
@@ -61,7 +61,7 @@ impl<'a> Caller<'a> {
         (status, body["json"].clone())
     }
 
-    async fn done(&self, procedure: &str, input: Value) -> Value {
+    pub(crate) async fn done(&self, procedure: &str, input: Value) -> Value {
         let (status, output) = self.call(procedure, input).await;
         assert_eq!(status, 200, "{procedure}: {output}");
         output

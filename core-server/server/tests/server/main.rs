@@ -12,6 +12,7 @@ mod packages;
 mod postgres;
 
 mod identity;
+mod openapi;
 mod process;
 
 use std::os::unix::fs::OpenOptionsExt as _;
