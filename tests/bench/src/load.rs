@@ -16,16 +16,16 @@ pub(crate) struct Load {
 const ROUNDS: usize = 7;
 
 /// The median run of each route, the routes measured in turns: one second to warm up and three to measure, 16
-/// connections, one thread.
-pub(crate) async fn measure<const ROUTES: usize>(ns: &Namespace, paths: [&str; ROUTES]) -> Result<[Load; ROUTES]> {
+/// connections, one thread. `key` is that of the application that asks.
+pub(crate) async fn measure<const ROUTES: usize>(ns: &Namespace, paths: [&str; ROUTES], key: &str) -> Result<[Load; ROUTES]> {
     let pods = ns.core_pods().await?;
     let address = pods.first().and_then(|pod| pod["status"]["podIP"].as_str()).context("no core pod with an address")?;
     let mut runs = [const { Vec::new() }; ROUTES];
     for _ in 0..ROUNDS {
         for (path, runs) in paths.iter().zip(&mut runs) {
             let url = format!("http://{address}:3000{path}");
-            wrk(&url, 1).await?;
-            runs.push(wrk(&url, 3).await?);
+            wrk(&url, key, 1).await?;
+            runs.push(wrk(&url, key, 3).await?);
         }
     }
     Ok(runs.map(|mut runs| {
@@ -34,9 +34,10 @@ pub(crate) async fn measure<const ROUTES: usize>(ns: &Namespace, paths: [&str; R
     }))
 }
 
-async fn wrk(url: &str, seconds: u32) -> Result<Load> {
+async fn wrk(url: &str, key: &str, seconds: u32) -> Result<Load> {
     let output = Command::new("wrk")
-        .args(["--threads", "1", "--connections", "16", "--duration", &format!("{seconds}s"), "--latency", url])
+        .args(["--threads", "1", "--connections", "16", "--duration", &format!("{seconds}s"), "--latency"])
+        .args(["--header", &format!("Authorization: Bearer {key}"), url])
         .output()
         .await
         .context("wrk is not installed")?;

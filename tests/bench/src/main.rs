@@ -6,6 +6,7 @@
 // An index into a JSON value that is not there gives null, not a panic.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
 
+mod caller;
 mod load;
 mod many_plugins;
 mod memory;
@@ -64,9 +65,12 @@ async fn main() -> Result<()> {
     if wants("load") {
         for (cpus, on) in [(2, ", 2 threads"), (1, "")] {
             resize(&ns, 1, cpus).await?;
-            let routes = ["/.checkstack/health", "/api/hello/hello", "/api/hello-ts/hello"];
-            let [native, rust, typescript] = load::measure(&ns, routes).await?;
-            table.load(&format!("native axum handler{on}"), &native, None, "—");
+            let key = caller::new_key(&ns).await?;
+            let routes = ["/.checkstack/health", "/rest/auth/whoAmI", "/rest/auth/getRoles", "/api/hello/hello", "/api/hello-ts/hello"];
+            let [native, call, query, rust, typescript] = load::measure(&ns, routes, &key).await?;
+            table.load(&format!("native axum handler{on}"), &native, None, "≥ 90,000/s");
+            table.load(&format!("authenticated call without a query{on}"), &call, Some(&native), "≥ 40,000/s");
+            table.load(&format!("authenticated call with one query{on}"), &query, Some(&native), "≥ 25,000/s");
             table.load(&format!("plugin route, Rust{on}"), &rust, Some(&native), "within 2×");
             table.load(&format!("plugin route, TypeScript{on}"), &typescript, Some(&native), "within 3×");
         }

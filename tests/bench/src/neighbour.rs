@@ -29,12 +29,13 @@ pub(crate) struct Suffering {
     pub(crate) attacked: f64,
 }
 
-/// Every attack, one after the other, against the neighbour at `/api/<neighbour>/hello`.
+/// Every attack, one after the other, against the neighbour at `/api/<neighbour>/hello`. Its quiet value is one: that of all
+/// turns in which nobody attacked.
 pub(crate) async fn measure(ns: &Namespace, neighbour: &str) -> Result<Vec<Suffering>> {
     let pods = ns.core_pods().await?;
     let address = pods.first().and_then(|pod| pod["status"]["podIP"].as_str()).context("no core pod with an address")?;
     let url = |plugin: &str, path: &str| format!("http://{address}:3000/api/{plugin}/{path}");
-    let mut seen = Vec::new();
+    let (mut quiet, mut seen) = (Vec::new(), Vec::new());
     for attack in ATTACKS {
         let attacker = format!("attacker-{attack}");
         let spec = json!({"grants": {"database": true, "deadline": format!("{}s", DEADLINE.as_secs())}});
@@ -45,7 +46,7 @@ pub(crate) async fn measure(ns: &Namespace, neighbour: &str) -> Result<Vec<Suffe
         let attackers: Vec<_> = (0..AT_ONCE)
             .map(|_| AbortOnDropHandle::new(tokio::spawn(call_again_and_again(attack_url.clone(), attacked.clone()))))
             .collect();
-        let (mut quiet, mut under_attack) = (Vec::new(), Vec::new());
+        let mut under_attack = Vec::new();
         for _ in 0..ROUNDS {
             ask(&url(neighbour, "hello"), &mut quiet).await?;
             attacking.send_replace(true);
@@ -56,9 +57,10 @@ pub(crate) async fn measure(ns: &Namespace, neighbour: &str) -> Result<Vec<Suffe
         }
         drop(attackers);
         ns.kubectl(&["delete", &format!("checkstackplugin/{attacker}"), "--timeout=60s"]).await?;
-        seen.push(Suffering { attack, quiet: p99(quiet)?, attacked: p99(under_attack)? });
+        seen.push((attack, p99(under_attack)?));
     }
-    Ok(seen)
+    let quiet = p99(quiet)?;
+    Ok(seen.into_iter().map(|(attack, attacked)| Suffering { attack, quiet, attacked }).collect())
 }
 
 async fn call_again_and_again(url: String, mut attacking: watch::Receiver<bool>) {
