@@ -250,6 +250,11 @@ impl Call {
         self.endpoint.plugin.offer().is_some_and(|offer| route::find(offer, mount, method, path).is_some())
     }
 
+    /// Whether the plugin is a part of the server.
+    pub(crate) fn is_to_native(&self) -> bool {
+        self.endpoint.is_native
+    }
+
     /// `identity` says who sent it, where the request itself does not.
     pub(crate) async fn make(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
         self.endpoint.call(identity, mount, request).await

@@ -51,6 +51,14 @@ pub(super) fn add_security_headers(headers: &mut HeaderMap) {
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(DEFAULT_CONTENT_SECURITY_POLICY);
 }
 
+/// A page of a plugin may run scripts, if it says so, but not as this origin: they would act with the session of whoever looks
+/// at the page.
+pub(super) fn confine_page(headers: &mut HeaderMap) {
+    headers.append(header::CONTENT_SECURITY_POLICY, CONFINED);
+}
+
+const CONFINED: HeaderValue = HeaderValue::from_static("sandbox allow-downloads allow-forms allow-popups allow-scripts");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +103,9 @@ mod tests {
         let mut headers = HeaderMap::from_iter([(header::CONTENT_SECURITY_POLICY, own.clone())]);
         add_security_headers(&mut headers);
         assert_eq!(headers.get_all(header::CONTENT_SECURITY_POLICY).iter().collect::<Vec<_>>(), [&own]);
+        // Of several policies a browser obeys all.
+        confine_page(&mut headers);
+        assert_eq!(headers.get_all(header::CONTENT_SECURITY_POLICY).iter().collect::<Vec<_>>(), [&own, &CONFINED]);
+        assert!(!CONFINED.to_str().unwrap().contains("allow-same-origin"));
     }
 }

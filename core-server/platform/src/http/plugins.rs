@@ -27,15 +27,29 @@ pub(super) fn mount(path: &str) -> Option<Mount> {
 
 /// Answers a request to a plugin.
 pub(super) async fn answer(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Response {
-    let mut response = match call(shared, mount, request, correlation_id).await {
-        Ok(response) => from_plugin(shared, response),
-        Err(response) => response,
-    };
-    headers::add_security_headers(response.headers_mut());
-    response
+    match call(shared, mount, request, correlation_id).await {
+        Ok(Answered { answer, is_native }) => {
+            let mut response = from_plugin(shared, answer);
+            headers::add_security_headers(response.headers_mut());
+            if !is_native {
+                headers::confine_page(response.headers_mut());
+            }
+            response
+        }
+        Err(mut response) => {
+            headers::add_security_headers(response.headers_mut());
+            response
+        }
+    }
 }
 
-async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Result<PluginResponse, Response> {
+struct Answered {
+    answer: PluginResponse,
+    /// By a part of the server.
+    is_native: bool,
+}
+
+async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Result<Answered, Response> {
     let (mut parts, body) = request.into_parts();
     let (plugin_id, path) = split(parts.uri.path());
     // Before the body is read, and again after it: meanwhile the plugin may have gone.
@@ -55,10 +69,11 @@ async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: S
         correlation_id,
         depth: 0,
     };
-    call.make(shared.identity(), mount, request).await.map_err(|failure| {
+    let answer = call.make(shared.identity(), mount, request).await.map_err(|failure| {
         let form = call.leads_to_procedure(mount, &parts.method, path).then_some(mount);
         failed(&failure, form)
-    })
+    })?;
+    Ok(Answered { answer, is_native: call.is_to_native() })
 }
 
 /// The plugin id, and the path below it. Neither is decoded.

@@ -69,6 +69,8 @@ async fn every_answer_below_api_has_the_security_headers() {
         assert_eq!(header("x-gone"), None);
         if status == 200 {
             assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+            let policies: Vec<_> = response.headers().get_all("content-security-policy").iter().collect();
+            assert_eq!(policies[1], "sandbox allow-downloads allow-forms allow-popups allow-scripts", "a page is of no origin");
         }
     }
     let head = pod.client.head(format!("{}/api/uptime/", pod.address)).send().await.unwrap();
