@@ -22,7 +22,7 @@ const MAX_BELIEVED: u64 = 10_000;
 /// For this long, who was known once may be asked about whatever others try.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Keys and tokens that do not count, of whatever sender, on one replica,
-const MAX_UNKNOWN: u32 = 100;
+const MAX_UNKNOWN: u32 = 2000;
 /// within this time.
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(10);
 

@@ -104,14 +104,30 @@ fn security(user_type: UserType) -> Value {
     }
 }
 
+/// With which any call may end, whoever makes it.
+const FAILURES: [ErrorCode; 12] = [
+    ErrorCode::BadRequest,
+    ErrorCode::NotFound,
+    ErrorCode::Timeout,
+    ErrorCode::Conflict,
+    ErrorCode::PayloadTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::UnprocessableContent,
+    ErrorCode::TooManyRequests,
+    ErrorCode::InternalServerError,
+    ErrorCode::BadGateway,
+    ErrorCode::ServiceUnavailable,
+    ErrorCode::GatewayTimeout,
+];
+
 fn responses(procedure: &OfferedProcedure, plugin: &str, id: &str, components: &mut Components) -> Value {
     let mut done = json!({ "description": "The call went well." });
     if let (Some(output), Some(fields)) = (&procedure.output, done.as_object_mut()) {
         fields.insert("content".into(), content(&components.place(output, plugin, &format!("{id}.Output"))));
     }
     let error = json!({ "$ref": "#/components/responses/Error" });
-    let mut responses = Map::from_iter([("200".to_owned(), done), ("default".to_owned(), error.clone())]);
-    let mut codes = vec![ErrorCode::BadRequest, ErrorCode::InternalServerError, ErrorCode::ServiceUnavailable, ErrorCode::GatewayTimeout];
+    let mut responses = Map::from_iter([("200".to_owned(), done)]);
+    let mut codes = FAILURES.to_vec();
     if procedure.requirement.user_type != UserType::Anonymous {
         codes.extend([ErrorCode::Unauthorized, ErrorCode::Forbidden]);
     }
@@ -216,6 +232,11 @@ fn referring_to(schema: &Value, target: &dyn Fn(&str) -> Option<String>, id: &st
             let field = |(name, value): (&String, &Value)| {
                 let value = match (name.as_str(), value) {
                     ("$ref", Value::String(reference)) => json!(referred(reference, target, id)),
+                    // Many readers of OpenAPI take nothing but an object for a schema.
+                    ("properties" | "patternProperties", Value::Object(schemas)) => {
+                        schemas.iter().map(|(name, schema)| (name.clone(), schema_object(schema, target, id))).collect()
+                    }
+                    ("items" | "contains", schema) => schema_object(schema, target, id),
                     (_, value) => referring_to(value, target, id),
                 };
                 (name.clone(), value)
@@ -224,6 +245,15 @@ fn referring_to(schema: &Value, target: &dyn Fn(&str) -> Option<String>, id: &st
         }
         Value::Array(items) => items.iter().map(|item| referring_to(item, target, id)).collect(),
         other => other.clone(),
+    }
+}
+
+/// The same schema, not as `true` or `false`.
+fn schema_object(schema: &Value, target: &dyn Fn(&str) -> Option<String>, id: &str) -> Value {
+    match schema {
+        Value::Bool(true) => json!({}),
+        Value::Bool(false) => json!({ "not": {} }),
+        schema => referring_to(schema, target, id),
     }
 }
 
@@ -309,7 +339,19 @@ mod tests {
         assert!(list["responses"].as_object().unwrap().contains_key("403"));
         let other = &document["paths"]["/rest/catalog/systems/other"]["post"];
         assert_eq!(other["security"], json!([]));
-        assert!(!other["responses"].as_object().unwrap().contains_key("401"));
+        let statuses: Vec<&String> = other["responses"].as_object().unwrap().keys().collect();
+        assert_eq!(statuses, ["200", "400", "404", "408", "409", "413", "415", "422", "429", "500", "502", "503", "504"]);
+    }
+
+    #[test]
+    fn a_schema_is_an_object() {
+        let output = json!({ "properties": { "any": true, "never": false, "properties": { "const": true } }, "items": true, "additionalProperties": false });
+        let offer = offer("a", json!({ "procedures": { "b": { "operation": "query", "output": output } } }));
+        let document = document([&offer], "/");
+        assert_eq!(
+            document["paths"]["/rest/a/b"]["get"]["responses"]["200"]["content"]["application/json"]["schema"],
+            json!({ "properties": { "any": {}, "never": { "not": {} }, "properties": { "const": true } }, "items": {}, "additionalProperties": false })
+        );
     }
 
     #[test]

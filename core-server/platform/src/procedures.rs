@@ -167,7 +167,11 @@ fn not_identified(problem: &NotIdentified, request: &PluginRequest) -> CallError
 
 fn response(status: StatusCode, document: Option<Value>) -> PluginResponse {
     let Some(document) = document else { return PluginResponse { status, headers: HeaderMap::new(), body: Bytes::new() } };
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        // It is for its caller, at this moment.
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
     match serde_json::to_vec(&document) {
         Ok(body) => PluginResponse { status, headers, body: body.into() },
         Err(_) => PluginResponse { status: ErrorCode::InternalServerError.status(), headers: HeaderMap::new(), body: Bytes::new() },

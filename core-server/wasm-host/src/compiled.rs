@@ -31,6 +31,8 @@ use crate::{WasmHostError, WasmHostSettings, lane};
 
 /// For the cache, which may not answer: compiling is always possible.
 const CACHE: Duration = Duration::from_secs(20);
+/// Of some megabytes each.
+const MAX_RECEIVED: usize = 4;
 
 /// Added to the niceness of compiling threads: serving goes first, but somebody waits for the plugin.
 const COMPILER_NICENESS: i32 = 5;
@@ -68,8 +70,10 @@ pub(crate) struct Compiler {
     shared: Arc<Shared>,
     /// Bounds the memory that compilations take.
     compilations: SingleFlight<Place, Result<Component, PluginFailure>>,
-    /// Reading and verifying code uses a whole CPU.
+    /// Verifying and mapping code uses a whole CPU.
     readers: Semaphore,
+    /// Code of other pods that is being received, or waits in memory to be verified.
+    received: Semaphore,
 }
 
 /// Of a component: its artifact, and where it lies.
@@ -102,6 +106,7 @@ impl Compiler {
             shared: Arc::new(shared),
             compilations: SingleFlight::new(settings.max_concurrent_compilations),
             readers: Semaphore::new(settings.background_threads.max(1)),
+            received: Semaphore::new(MAX_RECEIVED),
         })
     }
 
@@ -109,10 +114,8 @@ impl Compiler {
     pub(crate) async fn component(&self, artifact: &MaterialisedArtifact) -> Result<Component, PluginFailure> {
         let place = (artifact.digest, artifact.component.clone());
         let kept = async {
-            let _turn = self.readers.acquire().await.ok()?;
             let (shared, kept) = (Arc::clone(&self.shared), artifact.clone());
-            let component = tokio::task::spawn_blocking(move || shared.kept(&kept)).await.unwrap_or_default();
-            match component {
+            match self.reading(move || shared.kept(&kept)).await {
                 Some(component) => Some(Ok(component)),
                 None => self.received(artifact).await.map(Ok),
             }
@@ -125,13 +128,19 @@ impl Compiler {
         result.unwrap_or_else(|Lost| Err(CompileError::Abandoned.into()))
     }
 
-    /// Code that another pod has compiled.
+    async fn reading(&self, read: impl FnOnce() -> Option<Component> + Send + 'static) -> Option<Component> {
+        let _turn = self.readers.acquire().await.ok()?;
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    /// Code that another pod has compiled. While it comes, other code is verified.
     async fn received(&self, artifact: &MaterialisedArtifact) -> Option<Component> {
+        let _place = self.received.acquire().await.ok()?;
         let target = self.shared.authenticator.target();
         let get = self.shared.cache.as_ref()?.get(&artifact.digest, &target);
         let file = tokio::time::timeout(CACHE, get).await.ok()??;
         let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
-        tokio::task::spawn_blocking(move || shared.received(&artifact, &file)).await.unwrap_or_default()
+        self.reading(move || shared.received(&artifact, &file)).await
     }
 }
 

@@ -206,6 +206,27 @@ async fn what_a_deleted_instance_left_is_not_mistaken_for_its_successors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_of_the_first_admin_is_made_when_there_is_none() {
+    let sandbox = Sandbox::new("admin-secret").await;
+    sandbox.secret("own-admin", &[("username", "me@example.com"), ("password", "Passw0rd-of-mine")]).await;
+    let own: Secret = sandbox.get("own-admin").await;
+    let _operator = Operator::start(&sandbox).await;
+    let password = |secret: &Secret| String::from_utf8(secret.data.as_ref().unwrap()["password"].0.clone()).unwrap();
+    sandbox.instance("main", json!({})).await;
+    let first: Secret = sandbox.get("main-admin").await;
+    assert_eq!((first.type_.as_deref(), password(&first).len()), (Some("kubernetes.io/basic-auth"), 24));
+    assert_eq!(first.metadata.owner_references.as_ref().map(Vec::len), Some(1));
+    sandbox.instance("own", json!({})).await;
+    assert_eq!(sandbox.get::<Secret>("own-admin").await, own, "one that somebody has made is left alone");
+    // Deleted: another one.
+    sandbox.delete::<Secret>("main-admin").await;
+    sandbox.merge::<Checkstack>("main", json!({ "metadata": { "annotations": { "example.com/look": "now" } } })).await;
+    let second: Secret = eventually("another Secret", async || sandbox.api::<Secret>().get_opt("main-admin").await.unwrap()).await;
+    assert_ne!(password(&second), password(&first));
+    assert_eq!(sandbox.get::<Secret>("main-admin").await.metadata.resource_version, second.metadata.resource_version);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_has_no_right_to_look_around_in_secrets() {
     let sandbox = Sandbox::new("rights").await;
     let client = sandbox.operator_client().await;

@@ -104,6 +104,7 @@ async fn a_deleted_instance_takes_its_children_and_leaves_the_database() -> Resu
         "Deployment/main",
         "NetworkPolicy/main",
         "PodDisruptionBudget/main",
+        "Secret/main-admin",
         "Secret/main-keys",
         "Secret/main-plugin-config",
         "Service/main",

@@ -58,7 +58,7 @@ impl Store {
                     .bind(digest.to_vec())
                     .execute(&mut *connection)
                     .await?;
-                set_roles(connection, id, &roles).await?;
+                set_roles(connection, &actor, id, &roles).await?;
                 let details = json!({ "name": name, "roles": roles });
                 audit::record(connection, &actor, "application.create", &format!("application:{id}"), details).await?;
                 Ok(())
@@ -72,14 +72,12 @@ impl Store {
         let (id, digest) = (key.id, key.secret_digest());
         self.change(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query("UPDATE plugin_auth.applications SET secret_digest = $2 WHERE id = $1")
+                lock(connection, &actor, id).await?;
+                sqlx::query("UPDATE plugin_auth.applications SET secret_digest = $2 WHERE id = $1")
                     .bind(id)
                     .bind(digest.to_vec())
                     .execute(&mut *connection)
                     .await?;
-                if done.rows_affected() == 0 {
-                    return Err(no_application(id));
-                }
                 audit::record(connection, &actor, "application.replace-key", &format!("application:{id}"), json!({})).await?;
                 Ok(())
             })
@@ -90,12 +88,8 @@ impl Store {
     pub(crate) async fn set_application_roles(&self, actor: Actor, id: Uuid, roles: BTreeSet<String>) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                let found = sqlx::query("SELECT FROM plugin_auth.applications WHERE id = $1 FOR UPDATE")
-                    .bind(id)
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                found.ok_or_else(|| no_application(id))?;
-                set_roles(connection, id, &roles).await?;
+                lock(connection, &actor, id).await?;
+                set_roles(connection, &actor, id, &roles).await?;
                 audit::record(connection, &actor, "application.set-roles", &format!("application:{id}"), json!({ "roles": roles })).await?;
                 Ok(())
             })
@@ -106,11 +100,11 @@ impl Store {
     pub(crate) async fn delete_application(&self, actor: Actor, id: Uuid) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                let name: Option<String> = sqlx::query_scalar("DELETE FROM plugin_auth.applications WHERE id = $1 RETURNING name")
+                lock(connection, &actor, id).await?;
+                let name: String = sqlx::query_scalar("DELETE FROM plugin_auth.applications WHERE id = $1 RETURNING name")
                     .bind(id)
-                    .fetch_optional(&mut *connection)
+                    .fetch_one(&mut *connection)
                     .await?;
-                let name = name.ok_or_else(|| no_application(id))?;
                 audit::record(connection, &actor, "application.delete", &format!("application:{id}"), json!({ "name": name })).await?;
                 Ok(())
             })
@@ -119,12 +113,26 @@ impl Store {
     }
 }
 
-async fn set_roles(connection: &mut PgConnection, id: Uuid, roles: &BTreeSet<String>) -> Result<(), StoreError> {
-    roles::ensure_known(connection, roles).await?;
+/// Nobody else changes the application until the transaction ends. Refused when it may do more than the actor.
+async fn lock(connection: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(), StoreError> {
+    let found =
+        sqlx::query("SELECT FROM plugin_auth.applications WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(&mut *connection).await?;
+    found.ok_or_else(|| no_application(id))?;
+    let held: Vec<String> = sqlx::query_scalar("SELECT role_id FROM plugin_auth.application_roles WHERE application_id = $1")
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await?;
+    roles::ensure_within(connection, actor, &held).await
+}
+
+async fn set_roles(connection: &mut PgConnection, actor: &Actor, id: Uuid, roles: &BTreeSet<String>) -> Result<(), StoreError> {
+    let asked: Vec<String> = roles.iter().cloned().collect();
+    roles::ensure_known(connection, &asked).await?;
+    roles::ensure_within(connection, actor, &asked).await?;
     sqlx::query("DELETE FROM plugin_auth.application_roles WHERE application_id = $1").bind(id).execute(&mut *connection).await?;
     sqlx::query("INSERT INTO plugin_auth.application_roles (application_id, role_id) SELECT $1, unnest($2::text[])")
         .bind(id)
-        .bind(roles.iter().cloned().collect::<Vec<_>>())
+        .bind(asked)
         .execute(connection)
         .await?;
     Ok(())

@@ -10,7 +10,7 @@ mod users;
 
 use std::time::Duration;
 
-use checkstack_calls::access::Principal;
+use checkstack_calls::access::{Account, Permissions, Principal};
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_platform::DatabaseError;
 use checkstack_platform::native::{Migrations, NativeDatabase};
@@ -39,6 +39,9 @@ pub(crate) enum StoreError {
     /// It does not go together with what there is.
     #[error("{0}")]
     Conflict(String),
+    /// Who asks for it would give or touch more than they have.
+    #[error("{0}")]
+    Forbidden(String),
     /// See there.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -56,6 +59,7 @@ impl StoreError {
         match self {
             Self::NotFound(what) => CallError::with_message(ErrorCode::NotFound, what),
             Self::Conflict(what) => CallError::with_message(ErrorCode::Conflict, what),
+            Self::Forbidden(why) => CallError::with_message(ErrorCode::Forbidden, why),
             Self::Database(problem) if problem.is_transient() => {
                 tracing::warn!(%problem, "the database cannot be asked about users");
                 CallError::with_message(ErrorCode::ServiceUnavailable, "the database does not answer")
@@ -74,21 +78,29 @@ pub(crate) struct Actor {
     pub(crate) kind: &'static str,
     pub(crate) id: String,
     pub(crate) name: String,
+    /// What they may do themselves: nobody gives more, or changes somebody who may more.
+    pub(crate) may: Permissions,
 }
 
 impl Actor {
     /// The server itself.
     pub(crate) fn system(what: &str) -> Self {
-        Self { kind: "system", id: what.to_owned(), name: what.to_owned() }
+        Self { kind: "system", id: what.to_owned(), name: what.to_owned(), may: Permissions::All }
     }
 
     pub(crate) fn of(principal: Option<&Principal>) -> Self {
         match principal {
-            Some(Principal::User(account)) => Self { kind: "user", id: account.id.clone(), name: account.name.clone() },
-            Some(Principal::Application(account)) => Self { kind: "application", id: account.id.clone(), name: account.name.clone() },
-            Some(Principal::Service(plugin)) => Self { kind: "service", id: plugin.to_string(), name: plugin.to_string() },
-            None => Self { kind: "anonymous", id: String::new(), name: String::new() },
+            Some(Principal::User(account)) => Self::with_account("user", account),
+            Some(Principal::Application(account)) => Self::with_account("application", account),
+            Some(Principal::Service(plugin)) => {
+                Self { kind: "service", id: plugin.to_string(), name: plugin.to_string(), may: Permissions::All }
+            }
+            None => Self { kind: "anonymous", id: String::new(), name: String::new(), may: Permissions::None },
         }
+    }
+
+    fn with_account(kind: &'static str, account: &Account) -> Self {
+        Self { kind, id: account.id.clone(), name: account.name.clone(), may: account.permissions.clone() }
     }
 }
 

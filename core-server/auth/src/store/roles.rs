@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use checkstack_calls::access::{AccessRule, RuleId};
+use checkstack_calls::access::{AccessRule, Permissions, RuleId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{FromRow, PgConnection};
 
-use super::accounts::{ANONYMOUS, USERS};
+use super::accounts::{ADMIN, ANONYMOUS, USERS};
 use super::{Actor, Store, StoreError, audit, conflict};
 
 /// A set of permissions with a name.
@@ -71,6 +71,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
+                ensure_held(&actor, &rules)?;
                 sqlx::query("INSERT INTO plugin_auth.roles (id, name, description) VALUES ($1, $2, $3)")
                     .bind(&id)
                     .bind(&name)
@@ -95,6 +96,8 @@ impl Store {
                     .fetch_optional(&mut *connection)
                     .await?;
                 found.ok_or_else(|| no_role(&id))?;
+                ensure_within(connection, &actor, std::slice::from_ref(&id)).await?;
+                ensure_held(&actor, &rules)?;
                 set_rules(connection, &id, &rules).await?;
                 audit::record(connection, &actor, "role.set-access-rules", &format!("role:{id}"), json!({ "accessRules": rules })).await?;
                 Ok(())
@@ -113,6 +116,7 @@ impl Store {
                 if is_system.ok_or_else(|| no_role(&id))? {
                     return Err(StoreError::Conflict(format!("the role '{id}' belongs to the system and cannot be deleted")));
                 }
+                ensure_within(connection, &actor, std::slice::from_ref(&id)).await?;
                 sqlx::query("DELETE FROM plugin_auth.roles WHERE id = $1").bind(&id).execute(&mut *connection).await?;
                 audit::record(connection, &actor, "role.delete", &format!("role:{id}"), json!({})).await?;
                 Ok(())
@@ -169,12 +173,36 @@ impl Store {
     }
 }
 
+/// Whether somebody may do all that these roles permit: who may not, neither gives them nor changes who has them. Else whoever
+/// manages users could make themselves an admin.
+pub(super) async fn ensure_within(connection: &mut PgConnection, actor: &Actor, roles: &[String]) -> Result<(), StoreError> {
+    if actor.may == Permissions::All {
+        return Ok(());
+    }
+    if roles.iter().any(|role| role == ADMIN) {
+        return Err(StoreError::Forbidden("only an admin gives the role 'admin', and changes who has it".to_owned()));
+    }
+    let rules: Vec<String> = sqlx::query_scalar("SELECT DISTINCT rule_id FROM plugin_auth.role_access_rules WHERE role_id = ANY($1)")
+        .bind(roles)
+        .fetch_all(connection)
+        .await?;
+    ensure_held(actor, &rules)
+}
+
+fn ensure_held<'a>(actor: &Actor, rules: impl IntoIterator<Item = &'a String>) -> Result<(), StoreError> {
+    // Every rule, those included that cannot be read.
+    let lacks = |rule: &&String| actor.may != Permissions::All && !rule.parse().is_ok_and(|rule| actor.may.contain(&rule));
+    match rules.into_iter().find(lacks) {
+        Some(rule) => Err(StoreError::Forbidden(format!("'{rule}' is more than you may do yourself"))),
+        None => Ok(()),
+    }
+}
+
 /// So that a wrong id is told by its name.
-pub(super) async fn ensure_known(connection: &mut PgConnection, roles: &BTreeSet<String>) -> Result<(), StoreError> {
-    let asked: Vec<String> = roles.iter().cloned().collect();
+pub(super) async fn ensure_known(connection: &mut PgConnection, roles: &[String]) -> Result<(), StoreError> {
     let unknown: Option<String> =
         sqlx::query_scalar("SELECT id FROM unnest($1::text[]) AS id WHERE id NOT IN (SELECT id FROM plugin_auth.roles) LIMIT 1")
-            .bind(asked)
+            .bind(roles)
             .fetch_optional(connection)
             .await?;
     unknown.map_or(Ok(()), |id| Err(no_role(&id)))

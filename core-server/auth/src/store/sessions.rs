@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use checkstack_calls::access::Permissions;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -57,7 +58,7 @@ impl Store {
                     .bind(lifetime.as_secs_f64())
                     .execute(&mut *connection)
                     .await?;
-                let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name };
+                let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name, may: Permissions::None };
                 audit::record(connection, &actor, "session.begin", &format!("user:{}", user.id), serde_json::json!({})).await?;
                 Ok(true)
             })

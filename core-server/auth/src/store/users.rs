@@ -57,7 +57,7 @@ impl Store {
                         .fetch_one(&mut *connection)
                         .await
                         .map_err(|error| conflict(error, "users_email", taken))?;
-                set_roles(connection, id, &roles).await?;
+                set_roles(connection, &actor, id, &roles).await?;
                 let details = json!({ "email": email, "name": name, "roles": roles });
                 audit::record(connection, &actor, "user.create", &format!("user:{id}"), details).await?;
                 Ok(id.to_string())
@@ -70,11 +70,11 @@ impl Store {
     pub(crate) async fn delete_user(&self, actor: Actor, id: Uuid) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                let email: Option<String> = sqlx::query_scalar("DELETE FROM plugin_auth.users WHERE id = $1 RETURNING email")
+                lock(connection, &actor, id).await?;
+                let email: String = sqlx::query_scalar("DELETE FROM plugin_auth.users WHERE id = $1 RETURNING email")
                     .bind(id)
-                    .fetch_optional(&mut *connection)
+                    .fetch_one(&mut *connection)
                     .await?;
-                let email = email.ok_or_else(|| no_user(id))?;
                 audit::record(connection, &actor, "user.delete", &format!("user:{id}"), json!({ "email": email })).await?;
                 Ok(())
             })
@@ -85,8 +85,8 @@ impl Store {
     pub(crate) async fn set_user_roles(&self, actor: Actor, id: Uuid, roles: BTreeSet<String>) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                lock(connection, id).await?;
-                set_roles(connection, id, &roles).await?;
+                lock(connection, &actor, id).await?;
+                set_roles(connection, &actor, id, &roles).await?;
                 audit::record(connection, &actor, "user.set-roles", &format!("user:{id}"), json!({ "roles": roles })).await?;
                 Ok(())
             })
@@ -98,7 +98,7 @@ impl Store {
     pub(crate) async fn set_password(&self, actor: Actor, id: Uuid, password_hash: String) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                lock(connection, id).await?;
+                lock(connection, &actor, id).await?;
                 replace_password(connection, id, &password_hash).await?;
                 audit::record(connection, &actor, "user.set-password", &format!("user:{id}"), json!({})).await?;
                 Ok(())
@@ -172,17 +172,23 @@ impl Store {
     }
 }
 
-async fn lock(connection: &mut PgConnection, id: Uuid) -> Result<(), StoreError> {
-    let found = sqlx::query("SELECT FROM plugin_auth.users WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(connection).await?;
-    found.map(|_| ()).ok_or_else(|| no_user(id))
+/// Nobody else changes the user until the transaction ends. Refused when the user may do more than the actor.
+async fn lock(connection: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(), StoreError> {
+    let found = sqlx::query("SELECT FROM plugin_auth.users WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(&mut *connection).await?;
+    found.ok_or_else(|| no_user(id))?;
+    let held: Vec<String> =
+        sqlx::query_scalar("SELECT role_id FROM plugin_auth.user_roles WHERE user_id = $1").bind(id).fetch_all(&mut *connection).await?;
+    roles::ensure_within(connection, actor, &held).await
 }
 
-async fn set_roles(connection: &mut PgConnection, id: Uuid, roles: &BTreeSet<String>) -> Result<(), StoreError> {
-    roles::ensure_known(connection, roles).await?;
+async fn set_roles(connection: &mut PgConnection, actor: &Actor, id: Uuid, roles: &BTreeSet<String>) -> Result<(), StoreError> {
+    let asked: Vec<String> = roles.iter().cloned().collect();
+    roles::ensure_known(connection, &asked).await?;
+    roles::ensure_within(connection, actor, &asked).await?;
     sqlx::query("DELETE FROM plugin_auth.user_roles WHERE user_id = $1").bind(id).execute(&mut *connection).await?;
     sqlx::query("INSERT INTO plugin_auth.user_roles (user_id, role_id) SELECT $1, unnest($2::text[])")
         .bind(id)
-        .bind(roles.iter().cloned().collect::<Vec<_>>())
+        .bind(asked)
         .execute(connection)
         .await?;
     Ok(())

@@ -13,14 +13,18 @@ use bytes::Bytes;
 use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::{Digest, Migration, PluginEntry, PluginPackage, migrations};
 use futures::StreamExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use super::{ArtifactStore, sweep};
 use crate::plugin::{MaterialisedArtifact, PluginFailure, PluginLoader};
 
-/// Compiling one plugin.
+/// Compiling one plugin, or reading its code.
 const COMPILE: Duration = Duration::from_secs(120);
+/// Of 50 MB each at most.
+const MAX_PACKAGES: usize = 4;
+/// For code from the database.
+const MAX_WAITING: usize = 3;
 /// Below the state directory.
 const ARTIFACTS: &str = "artifacts";
 /// Below an artifact's directory.
@@ -34,8 +38,12 @@ pub(crate) struct Materialiser {
     store: ArtifactStore,
     loader: Arc<dyn PluginLoader>,
     directory: PathBuf,
-    /// Unpacking and compiling use a whole CPU each.
+    /// Unpacking uses a whole CPU.
     turns: Arc<Semaphore>,
+    /// Packages that are being read, or wait in memory to be unpacked.
+    packages: Arc<Semaphore>,
+    /// Plugins that are being compiled, or whose code is being read: some more than there are CPUs, since to read is to wait.
+    compiling: Arc<Semaphore>,
     /// Whether what cannot be trusted of what an earlier server left behind has been deleted.
     cleaned: Arc<Once>,
 }
@@ -44,7 +52,15 @@ impl Materialiser {
     /// `state` is a directory that only this server writes to.
     pub(crate) fn new(store: ArtifactStore, loader: Arc<dyn PluginLoader>, state: &Path) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { store, loader, directory: state.join(ARTIFACTS), turns: Arc::new(Semaphore::new(cpus)), cleaned: Arc::new(Once::new()) }
+        Self {
+            store,
+            loader,
+            directory: state.join(ARTIFACTS),
+            turns: Arc::new(Semaphore::new(cpus)),
+            packages: Arc::new(Semaphore::new(MAX_PACKAGES)),
+            compiling: Arc::new(Semaphore::new(cpus + MAX_WAITING)),
+            cleaned: Arc::new(Once::new()),
+        }
     }
 
     /// Every plugin of a set; those that cannot be materialised, with the reason. They never keep
@@ -75,17 +91,19 @@ impl Materialiser {
         if self.cleaned.is_completed() && is_complete(&artifact).await {
             return Ok(artifact);
         }
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| internal("the server is shutting down"))?;
+        let package = acquire(&self.packages).await?;
         tokio::task::spawn_blocking(self.clean()).await.map_err(|error| internal(error.to_string()))?;
         if is_complete(&artifact).await {
             return Ok(artifact);
         }
+        // While others are unpacked.
         let bytes = self.fetch(entry.digest).await?;
+        let turn = acquire(&self.turns).await?;
         let (entry, unpacked) = (entry.clone(), artifact.clone());
         // Hashing, unpacking and writing block. They go on when nobody waits any more, and so the
-        // turn goes with them.
+        // turns go with them.
         let unpack = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _turns = (package, turn);
             unpack(&bytes, &entry, &unpacked)
         });
         unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
@@ -95,7 +113,7 @@ impl Materialiser {
     /// The same, and compiled.
     async fn compile(&self, entry: &PluginEntry) -> Result<(), PluginFailure> {
         let artifact = self.materialise(entry).await?;
-        let _turn = self.turns.acquire().await.map_err(|_| internal("the server is shutting down"))?;
+        let _turn = acquire(&self.compiling).await?;
         let compiled = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact)).await;
         let late = || format!("the component was not compiled within {} s; the server goes on with it", COMPILE.as_secs());
         compiled.map_err(|_| PluginFailure::transient(PluginReason::DeadlineExceeded, late()))?
@@ -236,6 +254,10 @@ fn read_migrations(directory: &Path) -> io::Result<Vec<Migration>> {
     }
     migrations::read(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+async fn acquire(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, PluginFailure> {
+    Arc::clone(turns).acquire_owned().await.map_err(|_| internal("the server is shutting down"))
 }
 
 fn internal(message: impl Into<String>) -> PluginFailure {
