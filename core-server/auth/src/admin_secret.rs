@@ -120,19 +120,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_two_files() {
-        let directory = std::env::temp_dir().join(format!("checkstack-admin-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let mounted = tempfile::tempdir().unwrap();
+        let directory = mounted.path();
         let write = |name: &str, content: &[u8]| std::fs::write(directory.join(name), content).unwrap();
-        assert!(read(&directory).await.unwrap().is_none());
+        assert!(read(directory).await.unwrap().is_none());
         write("username", b"admin@example.com\n");
-        assert!(read(&directory).await.unwrap().is_none());
+        assert!(read(directory).await.unwrap().is_none());
         write("password", b"Passw0rd");
-        let secret = read(&directory).await.unwrap().unwrap();
+        let secret = read(directory).await.unwrap().unwrap();
         assert_eq!((secret.username.as_str(), secret.password.as_str()), ("admin@example.com", "Passw0rd"));
         for content in [&b""[..], b"\xff", &[b'a'; 1025]] {
             write("password", content);
-            assert!(matches!(read(&directory).await, Err(NotTakenOver::NoText(_))));
+            assert!(matches!(read(directory).await, Err(NotTakenOver::NoText(_))));
         }
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

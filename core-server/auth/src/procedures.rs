@@ -33,50 +33,51 @@ type Result<T> = std::result::Result<T, CallError>;
 
 /// All of them.
 pub(crate) fn procedures(plugin: PluginId) -> std::result::Result<Procedures<State>, InvalidContract> {
-    let guard = UserType::Authenticated;
+    let authenticated = UserType::Authenticated;
     Procedures::new(
         plugin,
         access_rules(),
         vec![
-            ProcedureDefinition::query("whoAmI", "Who the caller is, and what it may do", who_am_i).guarded(guard, &[]),
+            ProcedureDefinition::query("whoAmI", "Who the caller is, and what it may do", who_am_i).guarded(authenticated, &[]),
             ProcedureDefinition::mutation("changePassword", "Replaces one's own password and ends one's sessions", change_password)
                 .guarded(UserType::User, &[]),
-            ProcedureDefinition::query("getUsers", "People, by their addresses", get_users).guarded(guard, &["user.read"]),
-            ProcedureDefinition::mutation("createUser", "Adds a person", create_user).guarded(guard, &["user.manage"]),
+            ProcedureDefinition::query("getUsers", "People, by their addresses", get_users).guarded(authenticated, &["user.read"]),
+            ProcedureDefinition::mutation("createUser", "Adds a person", create_user).guarded(authenticated, &["user.manage"]),
             ProcedureDefinition::mutation("deleteUser", "Removes a person and ends all sessions", delete_user)
-                .guarded(guard, &["user.manage"]),
+                .guarded(authenticated, &["user.manage"]),
             ProcedureDefinition::mutation("setUserRoles", "Replaces the roles of a person", set_user_roles)
-                .guarded(guard, &["user.manage"]),
+                .guarded(authenticated, &["user.manage"]),
             ProcedureDefinition::mutation("setUserPassword", "Replaces a person's password and ends all sessions", set_user_password)
-                .guarded(guard, &["user.manage"]),
+                .guarded(authenticated, &["user.manage"]),
             ProcedureDefinition::query("getApplications", "Programs that have a key", get_applications)
-                .guarded(guard, &["application.read"]),
+                .guarded(authenticated, &["application.read"]),
             ProcedureDefinition::mutation("createApplication", "Adds a program; its key is shown once", create_application)
-                .guarded(guard, &["application.manage"]),
+                .guarded(authenticated, &["application.manage"]),
             ProcedureDefinition::mutation("replaceApplicationKey", "Gives a program another key, which is shown once", replace_key)
-                .guarded(guard, &["application.manage"]),
+                .guarded(authenticated, &["application.manage"]),
             ProcedureDefinition::mutation("setApplicationRoles", "Replaces the roles of a program", set_application_roles)
-                .guarded(guard, &["application.manage"]),
+                .guarded(authenticated, &["application.manage"]),
             ProcedureDefinition::mutation("deleteApplication", "Removes a program; its key no longer counts", delete_application)
-                .guarded(guard, &["application.manage"]),
-            ProcedureDefinition::query("getRoles", "Roles and the access rules in them", get_roles).guarded(guard, &["role.read"]),
+                .guarded(authenticated, &["application.manage"]),
+            ProcedureDefinition::query("getRoles", "Roles and the access rules in them", get_roles).guarded(authenticated, &["role.read"]),
             ProcedureDefinition::query("getAccessRules", "What plugins let one be permitted to do", get_access_rules)
-                .guarded(guard, &["role.read"]),
-            ProcedureDefinition::mutation("createRole", "Adds a role", create_role).guarded(guard, &["role.manage"]),
+                .guarded(authenticated, &["role.read"]),
+            ProcedureDefinition::mutation("createRole", "Adds a role", create_role).guarded(authenticated, &["role.manage"]),
             ProcedureDefinition::mutation("setRoleAccessRules", "Replaces the access rules in a role", set_role_rules)
-                .guarded(guard, &["role.manage"]),
-            ProcedureDefinition::mutation("deleteRole", "Removes a role", delete_role).guarded(guard, &["role.manage"]),
-            ProcedureDefinition::query("getTeams", "Teams and who is in them", get_teams).guarded(guard, &["team.read"]),
-            ProcedureDefinition::mutation("createTeam", "Adds a team", create_team).guarded(guard, &["team.manage"]),
-            ProcedureDefinition::mutation("setTeamMembers", "Replaces who is in a team", set_team_members).guarded(guard, &["team.manage"]),
+                .guarded(authenticated, &["role.manage"]),
+            ProcedureDefinition::mutation("deleteRole", "Removes a role", delete_role).guarded(authenticated, &["role.manage"]),
+            ProcedureDefinition::query("getTeams", "Teams and who is in them", get_teams).guarded(authenticated, &["team.read"]),
+            ProcedureDefinition::mutation("createTeam", "Adds a team", create_team).guarded(authenticated, &["team.manage"]),
+            ProcedureDefinition::mutation("setTeamMembers", "Replaces who is in a team", set_team_members)
+                .guarded(authenticated, &["team.manage"]),
             ProcedureDefinition::mutation("deleteTeam", "Removes a team and what it was granted", delete_team)
-                .guarded(guard, &["team.manage"]),
+                .guarded(authenticated, &["team.manage"]),
             ProcedureDefinition::query("getObjectGrants", "What teams were granted of one object", get_object_grants)
-                .guarded(guard, &["team.read"]),
+                .guarded(authenticated, &["team.read"]),
             ProcedureDefinition::mutation("setObjectGrants", "Replaces what teams were granted of one object", set_object_grants)
-                .guarded(guard, &["team.manage"]),
+                .guarded(authenticated, &["team.manage"]),
             ProcedureDefinition::query("getAuditRecords", "Who changed what, newest first", get_audit_records)
-                .guarded(guard, &["audit.read"]),
+                .guarded(authenticated, &["audit.read"]),
         ],
     )
 }
@@ -148,24 +149,20 @@ fn actor(caller: &Caller) -> Actor {
 impl State {
     async fn hashed(&self, password: Password) -> Result<String> {
         check_strength(&password.0).map_err(|weak| CallError::with_message(ErrorCode::BadRequest, weak.to_string()))?;
-        self.passwords.hash(password.0).await.map_err(password_error)
+        Ok(self.passwords.hash(password.0).await?)
     }
 }
 
-fn password_error(problem: PasswordError) -> CallError {
-    match problem {
-        PasswordError::Busy => CallError::with_message(ErrorCode::ServiceUnavailable, problem.to_string()),
-        PasswordError::Internal(problem) => {
-            tracing::error!(problem, "a password cannot be hashed or compared");
-            CallError::internal()
+impl From<PasswordError> for CallError {
+    fn from(problem: PasswordError) -> Self {
+        match problem {
+            PasswordError::Busy => Self::with_message(ErrorCode::ServiceUnavailable, problem.to_string()),
+            PasswordError::Internal(problem) => {
+                tracing::error!(problem, "a password cannot be hashed or compared");
+                Self::internal()
+            }
         }
     }
-}
-
-macro_rules! told {
-    ($work:expr) => {
-        $work.await.map_err(crate::store::StoreError::into_call_error)
-    };
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -206,12 +203,12 @@ struct ChangePassword {
 async fn change_password(state: Arc<State>, caller: Caller, input: ChangePassword) -> Result<()> {
     let actor = actor(&caller);
     let id = Id(actor.id.clone()).uuid()?;
-    let current = told!(state.store.password_hash(id))?;
-    if !state.passwords.is(input.current_password.0, current).await.map_err(password_error)? {
+    let current = state.store.password_hash(id).await?;
+    if !state.passwords.is(input.current_password.0, current).await? {
         return Err(CallError::with_message(ErrorCode::Forbidden, "the current password is another one"));
     }
     let hash = state.hashed(input.new_password).await?;
-    told!(state.store.set_password(actor, id, hash))
+    Ok(state.store.set_password(actor, id, hash).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -229,7 +226,7 @@ struct Users {
 }
 
 async fn get_users(state: Arc<State>, _: Caller, page: UserPage) -> Result<Users> {
-    Ok(Users { users: told!(state.store.users(page.after.map(|email| email.0), page.limit.unwrap_or(PAGE)))? })
+    Ok(Users { users: state.store.users(page.after.map(|email| email.0), page.limit.unwrap_or(PAGE)).await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -249,7 +246,7 @@ struct Created {
 
 async fn create_user(state: Arc<State>, caller: Caller, user: NewUser) -> Result<Created> {
     let hash = state.hashed(user.password).await?;
-    Ok(Created { id: told!(state.store.create_user(actor(&caller), user.email.0, user.name.0, hash, texts(user.roles)))? })
+    Ok(Created { id: state.store.create_user(actor(&caller), user.email.0, user.name.0, hash, texts(user.roles)).await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -259,7 +256,7 @@ struct ById {
 }
 
 async fn delete_user(state: Arc<State>, caller: Caller, input: ById) -> Result<()> {
-    told!(state.store.delete_user(actor(&caller), input.id.uuid()?))
+    Ok(state.store.delete_user(actor(&caller), input.id.uuid()?).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -270,7 +267,7 @@ struct RolesOf {
 }
 
 async fn set_user_roles(state: Arc<State>, caller: Caller, input: RolesOf) -> Result<()> {
-    told!(state.store.set_user_roles(actor(&caller), input.id.uuid()?, texts(input.roles)))
+    Ok(state.store.set_user_roles(actor(&caller), input.id.uuid()?, texts(input.roles)).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -282,7 +279,7 @@ struct PasswordOf {
 
 async fn set_user_password(state: Arc<State>, caller: Caller, input: PasswordOf) -> Result<()> {
     let hash = state.hashed(input.password).await?;
-    told!(state.store.set_password(actor(&caller), input.id.uuid()?, hash))
+    Ok(state.store.set_password(actor(&caller), input.id.uuid()?, hash).await?)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -291,7 +288,7 @@ struct Applications {
 }
 
 async fn get_applications(state: Arc<State>, _: Caller, (): ()) -> Result<Applications> {
-    Ok(Applications { applications: told!(state.store.applications())? })
+    Ok(Applications { applications: state.store.applications().await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -319,22 +316,22 @@ impl From<ApplicationKey> for WithKey {
 
 async fn create_application(state: Arc<State>, caller: Caller, new: NewApplication) -> Result<WithKey> {
     let key = ApplicationKey::generate(Uuid::new_v4());
-    told!(state.store.create_application(actor(&caller), &key, new.name.0, new.description.0, texts(new.roles)))?;
+    state.store.create_application(actor(&caller), &key, new.name.0, new.description.0, texts(new.roles)).await?;
     Ok(key.into())
 }
 
 async fn replace_key(state: Arc<State>, caller: Caller, input: ById) -> Result<WithKey> {
     let key = ApplicationKey::generate(input.id.uuid()?);
-    told!(state.store.replace_application_key(actor(&caller), &key))?;
+    state.store.replace_application_key(actor(&caller), &key).await?;
     Ok(key.into())
 }
 
 async fn set_application_roles(state: Arc<State>, caller: Caller, input: RolesOf) -> Result<()> {
-    told!(state.store.set_application_roles(actor(&caller), input.id.uuid()?, texts(input.roles)))
+    Ok(state.store.set_application_roles(actor(&caller), input.id.uuid()?, texts(input.roles)).await?)
 }
 
 async fn delete_application(state: Arc<State>, caller: Caller, input: ById) -> Result<()> {
-    told!(state.store.delete_application(actor(&caller), input.id.uuid()?))
+    Ok(state.store.delete_application(actor(&caller), input.id.uuid()?).await?)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -343,7 +340,7 @@ struct Roles {
 }
 
 async fn get_roles(state: Arc<State>, _: Caller, (): ()) -> Result<Roles> {
-    Ok(Roles { roles: told!(state.store.roles())? })
+    Ok(Roles { roles: state.store.roles().await? })
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -353,7 +350,7 @@ struct Rules {
 }
 
 async fn get_access_rules(state: Arc<State>, _: Caller, (): ()) -> Result<Rules> {
-    Ok(Rules { access_rules: told!(state.store.access_rules())? })
+    Ok(Rules { access_rules: state.store.access_rules().await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -368,7 +365,7 @@ struct NewRole {
 }
 
 async fn create_role(state: Arc<State>, caller: Caller, new: NewRole) -> Result<()> {
-    told!(state.store.create_role(actor(&caller), new.id.0, new.name.0, new.description.0, texts(new.access_rules)))
+    Ok(state.store.create_role(actor(&caller), new.id.0, new.name.0, new.description.0, texts(new.access_rules)).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -379,7 +376,7 @@ struct RulesOf {
 }
 
 async fn set_role_rules(state: Arc<State>, caller: Caller, input: RulesOf) -> Result<()> {
-    told!(state.store.set_role_rules(actor(&caller), input.id.0, texts(input.access_rules)))
+    Ok(state.store.set_role_rules(actor(&caller), input.id.0, texts(input.access_rules)).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -389,7 +386,7 @@ struct ByName {
 }
 
 async fn delete_role(state: Arc<State>, caller: Caller, input: ByName) -> Result<()> {
-    told!(state.store.delete_role(actor(&caller), input.id.0))
+    Ok(state.store.delete_role(actor(&caller), input.id.0).await?)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -398,7 +395,7 @@ struct Teams {
 }
 
 async fn get_teams(state: Arc<State>, _: Caller, (): ()) -> Result<Teams> {
-    Ok(Teams { teams: told!(state.store.teams())? })
+    Ok(Teams { teams: state.store.teams().await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -410,7 +407,7 @@ struct NewTeam {
 }
 
 async fn create_team(state: Arc<State>, caller: Caller, new: NewTeam) -> Result<Created> {
-    Ok(Created { id: told!(state.store.create_team(actor(&caller), new.name.0, new.description.0))? })
+    Ok(Created { id: state.store.create_team(actor(&caller), new.name.0, new.description.0).await? })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -425,11 +422,11 @@ struct Members {
 
 async fn set_team_members(state: Arc<State>, caller: Caller, input: Members) -> Result<()> {
     let uuids = |ids: &BTreeSet<Id>| ids.iter().map(Id::uuid).collect::<Result<BTreeSet<_>>>();
-    told!(state.store.set_team_members(actor(&caller), input.id.uuid()?, uuids(&input.users)?, uuids(&input.applications)?))
+    Ok(state.store.set_team_members(actor(&caller), input.id.uuid()?, uuids(&input.users)?, uuids(&input.applications)?).await?)
 }
 
 async fn delete_team(state: Arc<State>, caller: Caller, input: ById) -> Result<()> {
-    told!(state.store.delete_team(actor(&caller), input.id.uuid()?))
+    Ok(state.store.delete_team(actor(&caller), input.id.uuid()?).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -449,7 +446,7 @@ struct Grants {
 }
 
 async fn get_object_grants(state: Arc<State>, _: Caller, object: Object) -> Result<Grants> {
-    let (grants, team_only) = told!(state.store.object_grants(object.resource_type.0, object.resource_id.0))?;
+    let (grants, team_only) = state.store.object_grants(object.resource_type.0, object.resource_id.0).await?;
     Ok(Grants { grants, team_only })
 }
 
@@ -466,7 +463,7 @@ struct NewGrants {
 }
 
 async fn set_object_grants(state: Arc<State>, caller: Caller, new: NewGrants) -> Result<()> {
-    told!(state.store.set_object_grants(actor(&caller), new.resource_type.0, new.resource_id.0, new.grants, new.team_only))
+    Ok(state.store.set_object_grants(actor(&caller), new.resource_type.0, new.resource_id.0, new.grants, new.team_only).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -484,7 +481,7 @@ struct AuditRecords {
 }
 
 async fn get_audit_records(state: Arc<State>, _: Caller, page: AuditPage) -> Result<AuditRecords> {
-    Ok(AuditRecords { records: told!(state.store.audit_records(page.before, page.limit.unwrap_or(PAGE)))? })
+    Ok(AuditRecords { records: state.store.audit_records(page.before, page.limit.unwrap_or(PAGE)).await? })
 }
 
 #[cfg(test)]

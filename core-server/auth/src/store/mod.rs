@@ -53,20 +53,20 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl StoreError {
+impl From<StoreError> for CallError {
     /// For the caller. What only the log may know goes there.
-    pub(crate) fn into_call_error(self) -> CallError {
-        match self {
-            Self::NotFound(what) => CallError::with_message(ErrorCode::NotFound, what),
-            Self::Conflict(what) => CallError::with_message(ErrorCode::Conflict, what),
-            Self::Forbidden(why) => CallError::with_message(ErrorCode::Forbidden, why),
-            Self::Database(problem) if problem.is_transient() => {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(what) => Self::with_message(ErrorCode::NotFound, what),
+            StoreError::Conflict(what) => Self::with_message(ErrorCode::Conflict, what),
+            StoreError::Forbidden(why) => Self::with_message(ErrorCode::Forbidden, why),
+            StoreError::Database(problem) if problem.is_transient() => {
                 tracing::warn!(%problem, "the database cannot be asked about users");
-                CallError::with_message(ErrorCode::ServiceUnavailable, "the database does not answer")
+                Self::with_message(ErrorCode::ServiceUnavailable, "the database does not answer")
             }
-            Self::Database(problem) => {
+            StoreError::Database(problem) => {
                 tracing::error!(%problem, "the database refused a statement about users");
-                CallError::internal()
+                Self::internal()
             }
         }
     }

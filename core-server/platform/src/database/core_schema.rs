@@ -1,12 +1,11 @@
 //! The core's own schema, `checkstack`.
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, SqlStr};
+use sqlx::PgConnection;
 
+use super::own_schema::{Step, bring_up_to_date};
 use super::{DatabaseError, identity};
 
-/// Numbers, names and texts. Forward only: what was released is never edited, and sqlx refuses a text that has changed.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [Step; 6] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "instance", include_str!("../../migrations/0002_instance.sql")),
     (3, "artifacts_in_use", include_str!("../../migrations/0003_artifacts_in_use.sql")),
@@ -18,34 +17,16 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
 /// For `pg_advisory_lock`: held while the schema is migrated.
 const LOCK: i64 = 0x636b_7374_636f_7265;
 
-/// Brings the schema up to date, one replica at a time. A schema that is newer than this release is left alone: it
-/// belongs to a release that is being rolled out.
+/// Brings the schema up to date, one replica at a time.
 pub(super) async fn migrate(connection: &mut PgConnection, instance: &str) -> Result<(), DatabaseError> {
     sqlx::raw_sql("SET search_path = pg_catalog; SET lock_timeout = '120s'").execute(&mut *connection).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     sqlx::raw_sql("SET lock_timeout = '20s'").execute(&mut *connection).await?;
     identity::check(&mut *connection, instance).await?;
-    // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
-    if sqlx::query_scalar("SELECT to_regnamespace('checkstack') IS NULL").fetch_one(&mut *connection).await? {
-        sqlx::raw_sql("CREATE SCHEMA checkstack").execute(&mut *connection).await?;
-    }
-    sqlx::raw_sql("REVOKE ALL ON SCHEMA checkstack FROM PUBLIC").execute(&mut *connection).await?;
-    migrator().run_direct(None, &mut *connection, false).await.map_err(|error| DatabaseError::CoreMigration(error.to_string()))?;
+    bring_up_to_date(&mut *connection, "checkstack", "core_migrations", &MIGRATIONS).await?;
     identity::claim(&mut *connection, instance).await?;
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *connection).await?;
     Ok(())
-}
-
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|&(version, name, up)| Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(up), false));
-    let mut migrator = Migrator::with_migrations(migrations.collect());
-    migrator.dangerous_set_table_name("checkstack.core_migrations");
-    // The lock of `migrate` covers more.
-    migrator.set_locking(false);
-    migrator.set_ignore_missing(true);
-    migrator
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(crate) mod key_value;
 pub(crate) mod migrations;
 pub(crate) mod names;
 pub(crate) mod numeric;
+pub(crate) mod own_schema;
 mod ownership;
 pub(crate) mod provision;
 mod relay;

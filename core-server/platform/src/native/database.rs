@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, SqlStr};
+use sqlx::PgConnection;
 
+use crate::database::own_schema::{Step, bring_up_to_date};
 use crate::database::{Database, DatabaseError};
 
 /// For `pg_advisory_lock`: held while a schema is migrated.
@@ -17,13 +17,13 @@ const MIGRATE: Duration = Duration::from_secs(110);
 #[derive(Clone)]
 pub struct NativeDatabase(Database);
 
-/// What brings the schema of a native plugin up to date: numbers, names and texts. Forward only; what was released is never edited.
+/// What brings the schema of a native plugin up to date.
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
     /// Which no plugin of a set can have.
     pub schema: &'static str,
     /// In their order.
-    pub steps: &'static [(i64, &'static str, &'static str)],
+    pub steps: &'static [Step],
 }
 
 impl NativeDatabase {
@@ -51,28 +51,10 @@ impl NativeDatabase {
         let work = async {
             sqlx::raw_sql("SET lock_timeout = '100s'").execute(&mut connection).await?;
             sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
-            let schema = migrations.schema;
-            // IF NOT EXISTS would ask for the right to create schemas even where an administrator has made this one.
-            if sqlx::query_scalar("SELECT to_regnamespace($1) IS NULL").bind(schema).fetch_one(&mut connection).await? {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut connection).await?;
-            }
-            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"))).execute(&mut connection).await?;
-            let run = migrator(migrations).run_direct(None, &mut connection, false).await;
-            run.map_err(|error| DatabaseError::CoreMigration(error.to_string()))
+            sqlx::raw_sql("SET lock_timeout = '20s'").execute(&mut connection).await?;
+            bring_up_to_date(&mut connection, migrations.schema, "migrations", migrations.steps).await
         };
         // The lock goes with the connection.
         tokio::time::timeout(MIGRATE, work).await.map_err(|_| DatabaseError::no_answer(MIGRATE))?
     }
-}
-
-fn migrator(migrations: Migrations) -> Migrator {
-    let step = |&(version, name, up): &(i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(up), false)
-    };
-    let mut migrator = Migrator::with_migrations(migrations.steps.iter().map(step).collect());
-    migrator.dangerous_set_table_name(format!("{}.migrations", migrations.schema));
-    migrator.set_locking(false);
-    // A schema that is newer belongs to a release that is being rolled out.
-    migrator.set_ignore_missing(true);
-    migrator
 }

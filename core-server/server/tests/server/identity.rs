@@ -1,17 +1,22 @@
 //! Users and applications, as those see it who sign in and call.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, header};
 use serde_json::{Value, json};
 
+use crate::postgres::Postgres;
 use crate::process::Pod;
 
 pub(crate) const ADMIN: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "Passw0rd-of-the-Secret";
 
 pub(crate) async fn pod() -> Pod {
-    let pod = Pod::new().await;
+    with_admin(Pod::new().await)
+}
+
+fn with_admin(pod: Pod) -> Pod {
     pod.write("admin/username", ADMIN.as_bytes());
     pod.write("admin/password", PASSWORD.as_bytes());
     pod
@@ -52,10 +57,13 @@ impl<'a> Caller<'a> {
         Caller { pod, header: self.header.clone() }
     }
 
+    fn headers(&self) -> header::HeaderMap {
+        self.header.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
     async fn call(&self, procedure: &str, input: Value) -> (u16, Value) {
         let request = Client::new().post(self.pod.url(&format!("/api/auth/{procedure}"))).json(&json!({ "json": input }));
-        let request = self.header.iter().fold(request, |request, (name, value)| request.header(name, value));
-        let response = request.send().await.unwrap();
+        let response = request.headers(self.headers()).send().await.unwrap();
         let status = response.status().as_u16();
         let body: Value = response.json().await.unwrap();
         (status, body["json"].clone())
@@ -76,7 +84,7 @@ impl<'a> Caller<'a> {
     async fn until_refused(&self, status: u16) -> Duration {
         let begin = Instant::now();
         while self.call("whoAmI", Value::Null).await.0 != status {
-            assert!(begin.elapsed() < Duration::from_secs(10), "never refused");
+            assert!(begin.elapsed() < Duration::from_secs(20), "never refused");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         begin.elapsed()
@@ -333,6 +341,41 @@ async fn teams_and_what_they_were_granted_are_kept() {
     assert_eq!(admin.refused("setObjectGrants", grant).await, (409, "one team is there twice".into()));
     admin.done("deleteTeam", json!({ "id": team })).await;
     assert_eq!(admin.done("getObjectGrants", object).await, json!({ "grants": [], "teamOnly": true }), "still nobody else's");
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_callers_are_told_to_come_back_and_then_all_is_as_before() {
+    let postgres = Arc::new(Postgres::start());
+    let pod = with_admin(Pod::on(&postgres).await);
+    let _server = pod.serve();
+    pod.until_ready().await;
+    let admin = Caller::signed_in(&pod, ADMIN, PASSWORD).await;
+    let key = admin.done("createApplication", json!({ "name": "CI" })).await["key"].as_str().unwrap().to_owned();
+    let ci = Caller::with_key(&pod, &key);
+    ci.done("whoAmI", Value::Null).await;
+
+    postgres.stop();
+    for caller in [&admin, &ci] {
+        caller.until_refused(503).await;
+        let response = Client::new().get(pod.url("/rest/auth/whoAmI")).headers(caller.headers()).send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)),
+            (503, true),
+            "no key is thrown away"
+        );
+    }
+    let refused = sign_in(&pod, ADMIN, PASSWORD).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key(header::RETRY_AFTER)), (503, true));
+
+    postgres.run();
+    for caller in [&admin, &ci] {
+        let begin = Instant::now();
+        while caller.call("whoAmI", Value::Null).await.0 != 200 {
+            assert!(begin.elapsed() < Duration::from_secs(30), "not as before");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(sign_in(&pod, ADMIN, PASSWORD).await.status(), 200);
 }
 
 #[tokio::test]

@@ -35,7 +35,11 @@ pub(crate) struct Server {
 
 impl Pod {
     pub(crate) async fn new() -> Self {
-        let database = Arc::new(Postgres::shared().database().await);
+        Self::on(&Postgres::shared()).await
+    }
+
+    pub(crate) async fn on(postgres: &Arc<Postgres>) -> Self {
+        let database = Arc::new(postgres.database().await);
         let directory = Arc::new(tempfile::tempdir().unwrap());
         for mount in ["set", "config", "keys", "admin", "state"] {
             std::fs::create_dir(directory.path().join(mount)).unwrap();
