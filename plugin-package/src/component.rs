@@ -8,7 +8,7 @@ use serde::Serialize;
 use wasmparser::{Encoding, Parser, Payload, Validator};
 
 /// The version of the package `checkstack:plugin` that this release provides.
-pub const WORLD_VERSION: Version = Version::new(0, 1, 0);
+pub const WORLD_VERSION: Version = Version::new(0, 2, 0);
 
 /// The package of the plugin world.
 pub const WORLD_PACKAGE: &str = "checkstack:plugin";
@@ -17,13 +17,13 @@ pub const WORLD_PACKAGE: &str = "checkstack:plugin";
 pub const IMPORTS: &[&str] = &["clock", "config", "http-client", "key-value", "log", "plugins", "settings", "sql", "types"];
 
 /// The interfaces that the world `plugin` exports: what a plugin must have.
-pub const EXPORTS: &[&str] = &["handler", "lifecycle", "readiness"];
+pub const EXPORTS: &[&str] = &["handler", "lifecycle", "procedures", "readiness"];
 
 /// The outside of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentInterface {
-    /// Names of its imports, in its order: `checkstack:plugin/log@0.1.0`.
+    /// Names of its imports, in its order: `checkstack:plugin/log@0.2.0`.
     pub imports: Vec<String>,
     /// Names of its exports.
     pub exports: Vec<String>,
@@ -209,7 +209,7 @@ mod tests {
         let interface = ComponentInterface::of(&component()).unwrap();
         let names = |names: &[String]| {
             let mut names: Vec<String> =
-                names.iter().map(|name| name.strip_prefix("checkstack:plugin/").unwrap().replace("@0.1.0", "")).collect();
+                names.iter().map(|name| name.strip_prefix("checkstack:plugin/").unwrap().replace("@0.2.0", "")).collect();
             names.sort();
             names
         };
@@ -223,21 +223,21 @@ mod tests {
     fn a_component_may_import_less_and_export_more() {
         let world = WORLD.split_once("world plugin {").unwrap().0;
         let less = format!(
-            "{world} interface extra {{ init: func(); }} world plugin {{ export lifecycle; export handler; export readiness; export extra; export init: func(); }}"
+            "{world} interface extra {{ init: func(); }} world plugin {{ export lifecycle; export handler; export procedures; export readiness; export extra; export init: func(); }}"
         );
         assert_eq!(check(&less), Ok(()));
     }
 
     #[test]
     fn another_version_of_the_world_is_refused_with_both_versions() {
-        for found in ["0.2.0", "1.0.0", "0.0.1", "0.1.0-rc.1"] {
-            let error = check(&WORLD.replace("plugin@0.1.0", &format!("plugin@{found}"))).unwrap_err();
+        for found in ["0.1.0", "1.0.0", "0.0.2", "0.2.0-rc.1"] {
+            let error = check(&WORLD.replace("plugin@0.2.0", &format!("plugin@{found}"))).unwrap_err();
             assert_eq!(error, ComponentError::IncompatibleWorld { found: found.into(), provided: WORLD_VERSION });
             assert!(error.is_world_mismatch());
         }
-        let error = check(&WORLD.replace("plugin@0.1.0", "plugin")).unwrap_err();
+        let error = check(&WORLD.replace("plugin@0.2.0", "plugin")).unwrap_err();
         assert_eq!(error, ComponentError::IncompatibleWorld { found: "without version".into(), provided: WORLD_VERSION });
-        assert_eq!(check(&WORLD.replace("plugin@0.1.0", "plugin@0.1.7")), Ok(()));
+        assert_eq!(check(&WORLD.replace("plugin@0.2.0", "plugin@0.2.7")), Ok(()));
     }
 
     #[test]
@@ -258,8 +258,8 @@ mod tests {
         let function = WORLD.replace("import clock;", "import clock; import exit: func();");
         assert_eq!(check(&function), Err(ComponentError::ForeignImport { import: "exit".into() }));
         // A package whose name only begins as ours does.
-        let other = "package checkstack:plugins@0.1.0; interface log { write: func(); } world plugin { import log; }";
-        assert_eq!(check(other), Err(ComponentError::ForeignImport { import: "checkstack:plugins/log@0.1.0".into() }));
+        let other = "package checkstack:plugins@0.2.0; interface log { write: func(); } world plugin { import log; }";
+        assert_eq!(check(other), Err(ComponentError::ForeignImport { import: "checkstack:plugins/log@0.2.0".into() }));
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let newer =
             format!("{} interface queue {{ take: func() -> string; }}", WORLD.replace("import clock;", "import clock; import queue;"));
         let error = check(&newer).unwrap_err();
-        assert_eq!(error, ComponentError::UnknownImport { import: "checkstack:plugin/queue@0.1.0".into(), provided: WORLD_VERSION });
+        assert_eq!(error, ComponentError::UnknownImport { import: "checkstack:plugin/queue@0.2.0".into(), provided: WORLD_VERSION });
         assert!(error.is_world_mismatch());
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let error = check(&WORLD.replace("export handler;", "").replace("export readiness;", "")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "it does not export 'checkstack:plugin/handler', 'checkstack:plugin/readiness', which every plugin of checkstack:plugin 0.1.0 must"
+            "it does not export 'checkstack:plugin/handler', 'checkstack:plugin/readiness', which every plugin of checkstack:plugin 0.2.0 must"
         );
         assert!(!error.is_world_mismatch());
     }

@@ -216,13 +216,13 @@ mod tests {
         assert!(matches!(&error, PackageError::Component { error: ComponentError::CoreModule, .. }) && !error.is_world_mismatch());
 
         let mut files = files();
-        files.insert("dist/plugin.wasm".into(), component_of(&WORLD.replace("plugin@0.1.0", "plugin@0.9.0")));
+        files.insert("dist/plugin.wasm".into(), component_of(&WORLD.replace("plugin@0.2.0", "plugin@0.9.0")));
         let bytes = pack(&files).unwrap();
         let error = PluginPackage::read(&bytes).unwrap_err();
         assert!(error.is_world_mismatch());
         assert_eq!(
             error.to_string(),
-            "the component 'dist/plugin.wasm' cannot be used: it is built for checkstack:plugin 0.9.0; this server provides 0.1.0: use a build of the plugin for 0.1.0"
+            "the component 'dist/plugin.wasm' cannot be used: it is built for checkstack:plugin 0.9.0; this server provides 0.2.0: use a build of the plugin for 0.2.0"
         );
         let package = PluginPackage::open(&bytes).unwrap();
         assert_eq!(package.metadata.version, "1.2.3");

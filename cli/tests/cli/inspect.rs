@@ -28,7 +28,7 @@ fn package(plugin: &PluginDirectory, component: Vec<u8>, description: &str) -> (
 fn text_shows_everything_a_person_asks_for() {
     let plugin = PluginDirectory::new();
     let world = WORLD.split_once("world plugin {").unwrap().0;
-    let small = format!("{world} world plugin {{ import log; export lifecycle; export handler; export readiness; }}");
+    let small = format!("{world} world plugin {{ import log; export lifecycle; export handler; export procedures; export readiness; }}");
     let (path, bytes) = package(&plugin, component_of(&small), "Widget checks");
     let expected = format!(
         "\
@@ -41,13 +41,14 @@ License       MIT
 Size          {} bytes
 Digest        {}
 Integrity     {}
-World         checkstack:plugin 0.1.0
-Runs here     yes, this release provides 0.1.0
-Imports       checkstack:plugin/log@0.1.0
-              checkstack:plugin/types@0.1.0
-Exports       checkstack:plugin/lifecycle@0.1.0
-              checkstack:plugin/handler@0.1.0
-              checkstack:plugin/readiness@0.1.0
+World         checkstack:plugin 0.2.0
+Runs here     yes, this release provides 0.2.0
+Imports       checkstack:plugin/log@0.2.0
+              checkstack:plugin/types@0.2.0
+Exports       checkstack:plugin/lifecycle@0.2.0
+              checkstack:plugin/handler@0.2.0
+              checkstack:plugin/procedures@0.2.0
+              checkstack:plugin/readiness@0.2.0
 Dependencies  catalog ^1
 Migrations    0001_widgets
               0002_more (cannot be undone)
@@ -67,9 +68,9 @@ fn json_has_the_same_for_programs() {
     assert_eq!(shown["metadata"]["checkstack"]["pluginId"], "widget");
     assert_eq!(shown["digest"], Digest::of(&bytes).to_string());
     assert_eq!(shown["size"], bytes.len());
-    assert_eq!(shown["world"], json!({"version": "0.1.0", "provided": "0.1.0", "compatible": true}));
+    assert_eq!(shown["world"], json!({"version": "0.2.0", "provided": "0.2.0", "compatible": true}));
     assert_eq!(shown["imports"].as_array().unwrap().len(), 9);
-    assert_eq!(shown["exports"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["exports"].as_array().unwrap().len(), 4);
     let hash = Digest::of(b"SELECT 1").to_string();
     assert_eq!(shown["migrations"][1], json!({"version": 2, "name": "more", "hash": hash, "reversible": false}));
 }
@@ -77,10 +78,10 @@ fn json_has_the_same_for_programs() {
 #[test]
 fn a_package_for_another_world_is_shown_with_what_is_wrong() {
     let plugin = PluginDirectory::new();
-    let (path, _) = package(&plugin, component_of(&WORLD.replace("plugin@0.1.0", "plugin@0.2.0")), "Widget checks");
+    let (path, _) = package(&plugin, component_of(&WORLD.replace("plugin@0.2.0", "plugin@0.3.0")), "Widget checks");
     let shown = checkstack(&["plugin", "inspect", &path]).success();
     assert!(
-        shown.contains("\nWorld         checkstack:plugin 0.2.0\nRuns here     no: it is built for checkstack:plugin 0.2.0; "),
+        shown.contains("\nWorld         checkstack:plugin 0.3.0\nRuns here     no: it is built for checkstack:plugin 0.3.0; "),
         "{shown}"
     );
 }

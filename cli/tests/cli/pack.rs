@@ -90,7 +90,7 @@ fn the_working_directory_is_the_default() {
 fn all_problems_are_said_at_once_and_nothing_is_written() {
     let plugin = PluginDirectory::new();
     plugin.write("migrations/0002_other.up.sql", b" ");
-    plugin.write("dist/plugin.wasm", &component_of(&WORLD.replace("plugin@0.1.0", "plugin@0.4.0")));
+    plugin.write("dist/plugin.wasm", &component_of(&WORLD.replace("plugin@0.2.0", "plugin@0.4.0")));
     let mut package = metadata();
     package["version"] = json!("1");
     package["checkstack"].as_object_mut().unwrap().remove("pluginId");
@@ -103,7 +103,7 @@ fn all_problems_are_said_at_once_and_nothing_is_written() {
             "package.json: version must be a semantic version such as 1.2.3, not '1'".to_owned(),
             "package.json: checkstack.pluginId is required in a package of type backend".to_owned(),
             format!(
-                "{}: it is built for checkstack:plugin 0.4.0; this server provides 0.1.0: use a build of the plugin for 0.1.0",
+                "{}: it is built for checkstack:plugin 0.4.0; this server provides 0.2.0: use a build of the plugin for 0.2.0",
                 component.display()
             ),
             format!("{}: '0002_other.up.sql' is empty", migrations.display()),

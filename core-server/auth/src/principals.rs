@@ -109,7 +109,12 @@ impl Identity for Principals {
     }
 
     async fn rules_defined(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<(), NotIdentified> {
-        self.store.define_rules(rules).await.map_err(not_identified)
+        if self.store.define_rules(rules).await.map_err(not_identified)? {
+            // What is believed of anybody may be less than they have been granted with the rules.
+            self.anonymous.invalidate_all();
+            self.found.invalidate_all();
+        }
+        Ok(())
     }
 }
 

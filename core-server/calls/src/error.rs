@@ -56,6 +56,12 @@ impl ErrorCode {
         Self::GatewayTimeout,
     ];
 
+    /// The one that is written so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// On the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

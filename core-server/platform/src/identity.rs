@@ -50,7 +50,8 @@ pub trait Identity: Send + Sync {
     /// neither see it nor set it.
     fn withhold(&self, headers: &mut HeaderMap);
 
-    /// Told which access rules the plugins define that serve here, whenever that changes.
+    /// Told which access rules plugins define: by one that is about to serve, and by all that serve, whenever that changes. They
+    /// count from then on.
     ///
     /// # Errors
     /// When it could not be taken note of: it is told again.

@@ -229,6 +229,7 @@ impl Platform {
             schema_users,
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
+            identity: native.identity.clone(),
             quarantines_changed: Arc::default(),
         };
         let lifecycle = LifecycleSettings {
@@ -311,7 +312,7 @@ impl Platform {
                     match shared.identity().rules_defined(&rules).await {
                         Ok(()) => announced = Some(rules),
                         Err(problem) => {
-                            debug!(%problem, "the access rules of plugins could not be announced");
+                            warn!(%problem, "the access rules of plugins could not be announced; trying again");
                             tokio::time::sleep(ANNOUNCE_AGAIN.mul_f64(0.5 + rand::random::<f64>())).await;
                             continue;
                         }

@@ -24,6 +24,7 @@ pub(crate) enum Phase {
     Init,
     AfterPluginsReady,
     Handle,
+    Procedure,
     Check,
     Shutdown,
 }
@@ -36,6 +37,7 @@ impl fmt::Display for Phase {
             Self::Init => "init",
             Self::AfterPluginsReady => "after-plugins-ready",
             Self::Handle => "handle",
+            Self::Procedure => "procedure",
             Self::Check => "check",
             Self::Shutdown => "shutdown",
         })

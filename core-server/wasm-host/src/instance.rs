@@ -9,18 +9,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkstack_platform::plugin::{Description, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome};
+use checkstack_platform::plugin::{Description, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome, ProcedureCall};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::bindings::checkstack::plugin::types::Response;
-use crate::bindings::exports::checkstack::plugin::lifecycle::Error as LifecycleError;
+use crate::bindings::exports::checkstack::plugin::lifecycle::{Error as LifecycleError, Probe as GuestProbe};
+use crate::bindings::exports::checkstack::plugin::procedures::CallError as GuestCallError;
 use crate::bindings::{Plugin, PluginIndices};
 use crate::failure::{Cause, DeadlineExceeded, GuestFailure, Phase, cause_of, one_line};
 use crate::host::{CurrentCall, HostState, PluginContext};
 use crate::lane::{OnTick, Stretch};
 use crate::limits::{Exceeded, InstanceLimits, PluginMemory, Reservation};
-use crate::messages;
+use crate::{messages, procedures};
 
 /// Bytes that the host copies out of a guest in one call of a function. Without a limit a guest could
 /// name the same megabyte a thousand times.
@@ -140,16 +141,14 @@ impl Instance {
         self.calls >= max_calls || grown > room / WORN_MEMORY.1 * WORN_MEMORY.0
     }
 
-    pub(crate) async fn describe(&mut self, deadline: Deadline) -> Result<Description, GuestFailure> {
+    /// The contract is a text of the guest's.
+    pub(crate) async fn describe(&mut self, deadline: Deadline) -> Result<(Description, Option<String>), GuestFailure> {
         self.begin(CurrentCall::new("describe".into(), deadline.at, false));
         let call = self.exports.checkstack_plugin_lifecycle().call_describe(&mut self.store);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
         let description = concluded(&mut self.store, Phase::Describe, deadline, result)?;
-        let probe = |probe: crate::bindings::exports::checkstack::plugin::lifecycle::Probe| ProbeDescription {
-            name: probe.name,
-            critical: probe.critical,
-        };
-        Ok(Description { probes: description.probes.into_iter().map(probe).collect() })
+        let probe = |GuestProbe { name, critical }| ProbeDescription { name, critical };
+        Ok((Description { probes: description.probes.into_iter().map(probe).collect() }, description.contract))
     }
 
     /// `depth` is that of the call for which the instance is made: what `init` asks of other plugins
@@ -180,6 +179,18 @@ impl Instance {
         let call = self.exports.checkstack_plugin_handler().call_handle(&mut self.store, messages::guest_request(request, &headers));
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
         concluded(&mut self.store, Phase::Handle, deadline, result)
+    }
+
+    pub(crate) async fn procedure(
+        &mut self,
+        call: &ProcedureCall,
+        input: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Result<Option<String>, GuestCallError>, GuestFailure> {
+        self.begin(CurrentCall::new(call.correlation_id.clone(), deadline.at, true).at_depth(call.depth));
+        let running = self.exports.checkstack_plugin_procedures().call_run(&mut self.store, procedures::guest_call(call, input));
+        let result = tokio::time::timeout_at(deadline.at.into(), running).await;
+        concluded(&mut self.store, Phase::Procedure, deadline, result)
     }
 
     pub(crate) async fn check(&mut self, probe: &str, deadline: Deadline) -> Result<ProbeOutcome, GuestFailure> {

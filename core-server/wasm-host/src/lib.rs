@@ -30,6 +30,7 @@ mod mapped;
 mod messages;
 mod plugin;
 mod pool;
+mod procedures;
 mod settings;
 mod single_flight;
 

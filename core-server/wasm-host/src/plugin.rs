@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use checkstack_calls::contract::Offer;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, Usage,
+    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall,
+    ProcedureFailure, Usage,
 };
 use checkstack_plugin_package::PluginId;
+use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::WasmHostSettings;
@@ -16,8 +19,8 @@ use crate::failure::{GuestFailure, Phase};
 use crate::instance::{Deadline, Template};
 use crate::lane::{self, Abandoned, Pace};
 use crate::loader::Foundation;
-use crate::messages;
 use crate::pool::{self, Lease, Pool};
+use crate::{messages, procedures};
 
 const MAX_PROBES: usize = 32;
 const MAX_PROBE_NAME_BYTES: usize = 63;
@@ -27,6 +30,7 @@ const OUTSIDE: u8 = 0;
 /// See the module.
 pub(crate) struct WasmPlugin {
     description: Description,
+    offer: Option<Offer>,
     pool: Arc<Pool>,
     pace: Arc<Pace>,
     foundation: Arc<Foundation>,
@@ -41,21 +45,25 @@ impl WasmPlugin {
     pub(crate) async fn load(template: Template, foundation: Arc<Foundation>, settings: &WasmHostSettings) -> Result<Self, PluginFailure> {
         let pool = Pool::new(template, settings);
         let pace = Arc::new(Pace::new());
-        let description = {
+        let (description, offer) = {
             let deadline = Deadline::after(pool.template().context.deadline());
             let mut lease = pool.admit_step(Phase::Describe, deadline).await.map_err(GuestFailure::into_plugin_failure)?;
+            let plugin = pool.template().context.plugin_id().clone();
             let describing = async move {
-                let description = lease.instance(deadline).await?.describe(deadline).await?;
+                let (description, contract) = lease.instance(deadline).await?.describe(deadline).await?;
                 // The first to be initialised.
                 lease.give_back();
-                Ok(description)
+                // Here, since the guest decides how much work it is.
+                Ok((description, contract.map(|text| procedures::offer(&text, &plugin)).transpose()))
             };
             in_background(&foundation, &pace, Phase::Describe, describing).await.map_err(GuestFailure::into_plugin_failure)?
         };
         check_description(&description)?;
+        let offer = offer.map_err(|problem| invalid_description(format!("gives a contract that {problem}")))?;
         let shrinking = tokio::spawn(pool::keep_small(Arc::downgrade(&pool), settings.idle_timeout));
         Ok(Self {
             description,
+            offer,
             pool,
             pace,
             foundation,
@@ -143,6 +151,24 @@ impl Plugin for WasmPlugin {
         response.map_err(|problem| CallFailure::InvalidAnswer(self.id().clone(), problem))
     }
 
+    fn offer(&self) -> Option<&Offer> {
+        self.offer.as_ref()
+    }
+
+    async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
+        let max_bytes = self.max_response_bytes;
+        let running = |mut lease: Lease, deadline| async move {
+            let input = call.input.as_ref().map(Value::to_string);
+            let result = lease.initialised(deadline, call.depth).await?.procedure(&call, input.as_deref(), deadline).await?;
+            lease.give_back();
+            // Where the guest has run: it decides how much there is to read.
+            Ok(procedures::answer(result, max_bytes))
+        };
+        let answer = self.call(Phase::Procedure, running).await?;
+        let invalid = |problem| CallFailure::InvalidAnswer(self.id().clone(), problem);
+        Ok(answer.map_err(invalid)??)
+    }
+
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
         let probe = probe.to_owned();
         let checking = |mut lease: Lease, deadline| async move {
@@ -179,8 +205,12 @@ async fn in_background<T: Send + 'static>(
         .unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase)))
 }
 
+fn invalid_description(problem: String) -> PluginFailure {
+    PluginFailure::terminal(PluginReason::InvalidPackage, format!("describe {problem}"))
+}
+
 fn check_description(description: &Description) -> Result<(), PluginFailure> {
-    let invalid = |problem: String| Err(PluginFailure::terminal(PluginReason::InvalidPackage, format!("describe {problem}")));
+    let invalid = |problem: String| Err(invalid_description(problem));
     let probes = &description.probes;
     if probes.len() > MAX_PROBES {
         return invalid(format!("names {} probes; at most {MAX_PROBES} are allowed", probes.len()));

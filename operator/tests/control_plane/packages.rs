@@ -24,7 +24,7 @@ pub fn package_with_dependencies(id: &str, version: &str, dependencies: serde_js
 
 /// One for another version of the plugin world.
 pub fn package_of_another_world(id: &str) -> Vec<u8> {
-    let world = WORLD.replace("checkstack:plugin@0.1.0", "checkstack:plugin@7.0.0");
+    let world = WORLD.replace("checkstack:plugin@0.2.0", "checkstack:plugin@7.0.0");
     assert_ne!(world, WORLD);
     package_with(id, "1.0.0", json!({}), &component(&world))
 }

@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use crate::bindings::checkstack::plugin::{config, types};
-use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, readiness};
+use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, procedures, readiness};
 use crate::plugin::read_config;
 use crate::request::Params;
-use crate::{Caller, Error, InitError, IntoResponse, Plugin, Probe, Request, Response, Router, http, logging};
+use crate::{Account, Call, Caller, Error, InitError, IntoResponse, Plugin, Probe, Procedures, Request, Response, Router, http, logging};
 
 /// Makes a component of a type that implements [`Plugin`]. Once in a crate of type `cdylib`.
 #[macro_export]
@@ -53,6 +53,7 @@ pub trait Exported: 'static {
 pub struct Running<P> {
     plugin: P,
     router: Router<P>,
+    procedures: Procedures<P>,
     probes: Vec<Probe<P>>,
 }
 
@@ -71,7 +72,10 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
     fn describe() -> lifecycle::Description {
         logging::set_up();
         let probe = |probe: Probe<E::Plugin>| lifecycle::Probe { name: probe.name.to_owned(), critical: probe.critical };
-        lifecycle::Description { probes: E::Plugin::probes().into_iter().map(probe).collect() }
+        lifecycle::Description {
+            probes: E::Plugin::probes().into_iter().map(probe).collect(),
+            contract: E::Plugin::procedures().contract().map(|contract| contract.to_string()),
+        }
     }
 
     fn init() -> Result<(), lifecycle::Error> {
@@ -80,9 +84,13 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
         if let Some(mistake) = router.mistake() {
             return Err(lifecycle::Error::Failed(format!("a route of the plugin is wrong: {mistake}")));
         }
+        let procedures = E::Plugin::procedures();
+        if let Some(mistake) = procedures.mistake() {
+            return Err(lifecycle::Error::Failed(mistake.to_owned()));
+        }
         let config = read_config(&E::Plugin::config_format(), config::version(), &config::get())?;
         let plugin = E::Plugin::init(config)?;
-        let running = Running { plugin, router, probes: E::Plugin::probes() };
+        let running = Running { plugin, router, procedures, probes: E::Plugin::probes() };
         E::running().with(|place| place.set(running)).map_err(|_| lifecycle::Error::Failed("init was called twice".to_owned()))
     }
 
@@ -103,6 +111,19 @@ impl<E: Exported> handler::Guest for Component<E> {
     }
 }
 
+impl<E: Exported> procedures::Guest for Component<E> {
+    fn run(call: procedures::Call) -> Result<Option<String>, procedures::CallError> {
+        let procedures::Call { procedure, input, caller, correlation_id } = call;
+        let call = Call { caller: caller.into(), correlation_id };
+        let run = |running: &Running<E::Plugin>| running.procedures.run(&running.plugin, &procedure, input.as_deref(), &call);
+        let not_initialised = || Err(Error::unavailable("the plugin is not initialised"));
+        Self::with(run).unwrap_or_else(not_initialised).map_err(|error| {
+            error.log();
+            procedures::CallError { code: error.code().to_owned(), message: Some(error.message().to_owned()), data: None }
+        })
+    }
+}
+
 impl<E: Exported> readiness::Guest for Component<E> {
     fn check(name: String) -> readiness::Outcome {
         let outcome = Self::with(|running| match running.probes.iter().find(|probe| probe.name == name) {
@@ -112,6 +133,18 @@ impl<E: Exported> readiness::Guest for Component<E> {
         match outcome.unwrap_or_else(|| Err("the plugin is not initialised".to_owned())) {
             Ok(()) => readiness::Outcome { ok: true, message: None },
             Err(message) => readiness::Outcome { ok: false, message: Some(message) },
+        }
+    }
+}
+
+impl From<procedures::Caller> for Caller {
+    fn from(caller: procedures::Caller) -> Self {
+        let account = |procedures::Account { id, name }| Account { id, name };
+        match caller {
+            procedures::Caller::Anonymous => Self::Anonymous,
+            procedures::Caller::User(user) => Self::User(account(user)),
+            procedures::Caller::Application(application) => Self::Application(account(application)),
+            procedures::Caller::Plugin(id) => Self::Plugin(id),
         }
     }
 }

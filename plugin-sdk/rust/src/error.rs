@@ -1,4 +1,4 @@
-//! The error of a request handler, which is an HTTP response.
+//! The error of a request handler, which is an HTTP response, or of a procedure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,6 +75,34 @@ impl Error {
         self
     }
 
+    /// What the caller of a procedure reads as its kind.
+    pub fn code(&self) -> &'static str {
+        match self.status {
+            401 => "UNAUTHORIZED",
+            403 => "FORBIDDEN",
+            404 => "NOT_FOUND",
+            408 => "TIMEOUT",
+            409 => "CONFLICT",
+            412 => "PRECONDITION_FAILED",
+            413 => "PAYLOAD_TOO_LARGE",
+            422 => "UNPROCESSABLE_CONTENT",
+            429 => "TOO_MANY_REQUESTS",
+            501 => "NOT_IMPLEMENTED",
+            502 => "BAD_GATEWAY",
+            503 => "SERVICE_UNAVAILABLE",
+            504 => "GATEWAY_TIMEOUT",
+            500.. => "INTERNAL_SERVER_ERROR",
+            _ => "BAD_REQUEST",
+        }
+    }
+
+    /// What is not the caller's fault is for the log.
+    pub(crate) fn log(&self) {
+        if self.status >= 500 {
+            log::error!(status = self.status; "{self}");
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self.status {
             400 => "bad_request",
@@ -128,7 +156,7 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
         return match error {
             peers::Error::Unavailable(_) => Some((503, "a plugin that this one needs is not running")),
             peers::Error::Failed(_) => Some((502, "a plugin that this one needs did not answer")),
-            peers::Error::Denied(_) | peers::Error::Unexpected(_) => None,
+            peers::Error::Denied(_) | peers::Error::Refused { .. } | peers::Error::Unexpected(_) => None,
         };
     }
     if let Some(error) = error.downcast_ref::<http::Error>() {
@@ -143,9 +171,7 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.status >= 500 {
-            log::error!(status = self.status; "{self}");
-        }
+        self.log();
         let body = Json(serde_json::json!({ "error": self.word(), "message": self.message }));
         let response = body.into_response().with_status(self.status);
         if self.status == 503 { response.with_header("retry-after", "5") } else { response }

@@ -44,6 +44,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! **Procedures.** What other programs are to call belongs into [`Plugin::procedures`]: the server guards and checks typed
+//! procedures, and describes them for callers. Routes are for pages and for what others have defined, such as webhooks.
+//!
 //! **Instances.** The server keeps several instances of a plugin, in every replica. They share no
 //! memory, each handles one call at a time, and any of them may be thrown away. What must last
 //! belongs in [`sql`], [`kv`] or [`settings`].
@@ -58,6 +61,7 @@ mod error;
 mod percent;
 mod plugin;
 mod probe;
+mod procedures;
 mod request;
 mod response;
 mod routing;
@@ -74,7 +78,8 @@ pub use error::Error;
 pub use log;
 pub use plugin::{InitError, NoConfig, Plugin};
 pub use probe::Probe;
-pub use request::{Caller, Request};
+pub use procedures::{AccessRule, Call, Procedure, Procedures};
+pub use request::{Account, Caller, Request};
 pub use response::{Html, IntoResponse, Json, Response};
 pub use routing::Router;
 pub use versioned::{VersionError, Versioned};

@@ -4,8 +4,10 @@
 //! use checkstack_plugin::peers;
 //!
 //! # fn f() -> Result<(), peers::Error> {
-//! let response = peers::get("uptime", "/targets").query("limit", "10").send()?;
-//! let targets: serde_json::Value = peers::json(&response)?;
+//! // A procedure of its contract,
+//! let history: serde_json::Value = peers::call_procedure("uptime", "targets/history", &serde_json::json!({ "target": "website" }))?;
+//! // or any other request that it answers.
+//! let page = peers::get("status-page", "/").query("limit", "10").send()?;
 //! # Ok(()) }
 //! ```
 
@@ -28,6 +30,14 @@ pub enum Error {
     /// It did not answer in time, or failed while answering.
     #[error("{0}")]
     Failed(String),
+    /// The procedure was called, and says no.
+    #[error("the other plugin says {code}: {message}")]
+    Refused {
+        /// `NOT_FOUND`, `CONFLICT`, …
+        code: String,
+        /// For a person.
+        message: String,
+    },
     /// The request or the answer is not as expected.
     #[error("{0}")]
     Unexpected(String),
@@ -43,6 +53,40 @@ pub struct Request {
     query: String,
     headers: Vec<(String, String)>,
     body: Result<Vec<u8>, String>,
+}
+
+/// Calls a procedure of another plugin. An input or output that is not there is `()`.
+pub fn call_procedure<O: DeserializeOwned>(plugin_id: &str, procedure: &str, input: &(impl Serialize + ?Sized)) -> Result<O, Error> {
+    let answer = post(plugin_id, &format!("/{procedure}")).json(&Envelope { json: input }).send()?;
+    output(&answer)
+}
+
+/// What a call and its answer are wrapped in.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Envelope<T> {
+    json: T,
+}
+
+#[derive(serde::Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+fn output<O: DeserializeOwned>(answer: &Response) -> Result<O, Error> {
+    let unexpected = |error: &dyn std::fmt::Display| Error::Unexpected(format!("the other plugin's answer is not as expected: {error}"));
+    if answer.is_success() {
+        let whole: serde_json::Value = answer.json().map_err(|error| unexpected(&error))?;
+        let output = whole.get("json").cloned().unwrap_or_default();
+        return serde_json::from_value(output).map_err(|error| unexpected(&error));
+    }
+    match answer.json::<Envelope<Refusal>>() {
+        Ok(Envelope { json: Refusal { code, message } }) if code == "SERVICE_UNAVAILABLE" => {
+            Err(Error::Unavailable(format!("{code}: {message}")))
+        }
+        Ok(Envelope { json: Refusal { code, message } }) => Err(Error::Refused { code, message }),
+        Err(_) => Err(unexpected(&format!("it answered {}", answer.status))),
+    }
 }
 
 /// A `GET` of a path below `/api/<plugin id>`.
@@ -138,6 +182,19 @@ mod tests {
         let request = get("uptime", "/targets").query("name", "a b&c").query("limit", "5");
         assert_eq!(request.query, "name=a%20b%26c&limit=5");
         assert_eq!(segment("a/b ü"), "a%2Fb%20%C3%BC");
+    }
+
+    #[test]
+    fn the_answer_to_a_call_is_an_output_or_a_refusal() {
+        let answer = |status, body: &str| Response::new(status).with_body(body);
+        assert_eq!(output(&answer(200, r#"{"json": [1, 2]}"#)), Ok(vec![1, 2]));
+        assert_eq!(output(&answer(200, "{}")), Ok(()));
+        assert!(matches!(output::<u8>(&answer(200, r#"{"json": "x"}"#)), Err(Error::Unexpected(_))));
+        let refused = answer(404, r#"{"json": {"defined": false, "code": "NOT_FOUND", "status": 404, "message": "no such target"}}"#);
+        assert_eq!(output::<()>(&refused), Err(Error::Refused { code: "NOT_FOUND".into(), message: "no such target".into() }));
+        let later = answer(503, r#"{"json": {"code": "SERVICE_UNAVAILABLE", "message": "later"}}"#);
+        assert!(matches!(output::<()>(&later), Err(Error::Unavailable(_))));
+        assert!(matches!(output::<()>(&answer(404, r#"{"error": "Not Found"}"#)), Err(Error::Unexpected(_))));
     }
 
     #[test]

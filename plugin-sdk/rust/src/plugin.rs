@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::versioned::{VersionError, Versioned};
-use crate::{Probe, Router};
+use crate::{Probe, Procedures, Router};
 
 /// A plugin. [`export!`](crate::export) makes a component of it.
 pub trait Plugin: Sized + 'static {
@@ -24,8 +24,15 @@ pub trait Plugin: Sized + 'static {
     /// once belongs in a migration or in [`after_plugins_ready`](Self::after_plugins_ready).
     fn init(config: Self::Config) -> Result<Self, InitError>;
 
-    /// What it answers below `/api/<plugin id>`.
-    fn routes() -> Router<Self>;
+    /// What it answers below `/api/<plugin id>`, but for its procedures.
+    fn routes() -> Router<Self> {
+        Router::new()
+    }
+
+    /// What it offers to callers.
+    fn procedures() -> Procedures<Self> {
+        Procedures::new()
+    }
 
     /// What it adds to the server's readiness. Called before `init`.
     fn probes() -> Vec<Probe<Self>> {

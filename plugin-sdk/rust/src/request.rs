@@ -27,14 +27,27 @@ pub struct Request {
     pub(crate) params: Params,
 }
 
-/// Who makes a request.
+/// Who makes a request or a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
     /// Nobody in particular.
     Anonymous,
+    /// A person: known in calls of procedures only.
+    User(Account),
+    /// A program outside, with a key of its own: known in calls of procedures only.
+    Application(Account),
     /// Another plugin of the same instance, by its id.
     Plugin(String),
+}
+
+/// A person, or a program outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Never changes.
+    pub id: String,
+    /// For people to read.
+    pub name: String,
 }
 
 /// The values of a route's parameters.

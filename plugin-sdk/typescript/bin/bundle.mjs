@@ -17,7 +17,7 @@ export const sdkItself = {
   name: "sdk-itself",
   setup(build) {
     build.onResolve({ filter: /^@checkstack\/plugin-sdk$/ }, () => ({ path: source("index.ts") }));
-    build.onResolve({ filter: /^@checkstack\/plugin-sdk\/testing$/ }, () => ({ path: source("testing.ts") }));
+    build.onResolve({ filter: /^@checkstack\/plugin-sdk\/(schema|testing)$/ }, ({ path }) => ({ path: source(`${path.split("/").at(-1)}.ts`) }));
   },
 };
 

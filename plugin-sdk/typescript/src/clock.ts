@@ -1,6 +1,6 @@
 // Time. `Date` works as everywhere.
 
-import * as host from "checkstack:plugin/clock@0.1.0";
+import * as host from "checkstack:plugin/clock@0.2.0";
 
 /** Microseconds since 1970-01-01T00:00:00Z. */
 export function microseconds(): number {

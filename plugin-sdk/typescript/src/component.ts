@@ -1,9 +1,10 @@
 // From the component's exports to a plugin. The build makes the component's entry with it.
 
-import * as hostConfig from "checkstack:plugin/config@0.1.0";
+import * as hostConfig from "checkstack:plugin/config@0.2.0";
 import { HostError, HttpError, InvalidConfig, messageOf } from "./errors.ts";
 import * as log from "./log.ts";
 import type { Plugin } from "./plugin.ts";
+import { codeFor, type HostCall } from "./procedures.ts";
 import type { Header, HostRequest } from "./request.ts";
 import { Response, toHost } from "./response.ts";
 import { refusal } from "./router.ts";
@@ -11,16 +12,17 @@ import { VersionError, Versioned } from "./versioned.ts";
 
 interface Component {
   lifecycle: {
-    describe(): { probes: { name: string; critical: boolean }[] };
+    describe(): { probes: { name: string; critical: boolean }[]; contract: string | null };
     init(): void;
     afterPluginsReady(): void;
     shutdown(): void;
   };
   handler: { handle(request: HostRequest): { status: number; headers: Header[]; body: Uint8Array } };
+  procedures: { run(call: HostCall): string | null };
   readiness: { check(probe: string): { ok: boolean; message: string | null } };
 }
 
-/** The three interfaces that the plugin world exports. */
+/** The four interfaces that the plugin world exports. */
 export function componentOf<Config>(plugin: Plugin<Config>): Component {
   const probes = plugin.probes ?? {};
   let config: Config;
@@ -28,7 +30,10 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
 
   return {
     lifecycle: {
-      describe: () => ({ probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })) }),
+      describe: () => ({
+        probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })),
+        contract: plugin.offer.contract(),
+      }),
       init() {
         startOrThrow(() => {
           config = configFor(plugin);
@@ -52,6 +57,17 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
           return toHost(response);
         } catch (thrown) {
           return toHost(responseFor(thrown));
+        }
+      },
+    },
+    procedures: {
+      run(call) {
+        try {
+          if (!initialised) throw new HttpError(503, "the plugin is not initialised");
+          return plugin.offer.run(call, config);
+        } catch (thrown) {
+          // A record of the world.
+          throw { ...refusalFor(thrown), data: null };
         }
       },
     },
@@ -101,6 +117,16 @@ function responseFor(thrown: unknown): Response {
     return refusal(503, "unavailable", "something that the plugin needs does not answer", { name: "retry-after", value: "5" });
   }
   return refusal(500, "internal", "the plugin could not do this");
+}
+
+/** What the caller of a procedure that threw is told. Only the text of a `HttpError` is for them. */
+function refusalFor(thrown: unknown): { code: string; message: string | null } {
+  if (!(thrown instanceof HttpError && thrown.status < 500)) log.error(messageOf(thrown), stackOf(thrown));
+  if (thrown instanceof HttpError) return { code: codeFor(thrown.status), message: thrown.message };
+  if (thrown instanceof HostError && thrown.reason === "unavailable") {
+    return { code: codeFor(503), message: "something that the plugin needs does not answer" };
+  }
+  return { code: codeFor(500), message: null };
 }
 
 function stackOf(thrown: unknown): log.Fields {

@@ -33,6 +33,19 @@ export class HostError extends Error {
   }
 }
 
+/** Thrown by `peers.callProcedure`: the other plugin has been called, and says no. */
+export class ProcedureError extends Error {
+  override readonly name = "ProcedureError";
+
+  constructor(
+    /** `NOT_FOUND`, `CONFLICT`, … */
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
 /** Calls the host; what it throws, an error with a variant as its payload, becomes a {@link HostError}. */
 export function callHost<T>(call: () => T): T {
   try {

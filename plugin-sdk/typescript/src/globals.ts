@@ -2,8 +2,9 @@
 // WASI, so its own clock traps, and its random numbers are the same in every instance. The build
 // imports this before anything of the plugin.
 
-import * as clock from "checkstack:plugin/clock@0.1.0";
+import * as clock from "checkstack:plugin/clock@0.2.0";
 import { console } from "./log.ts";
+import { TextDecoder, TextEncoder } from "./text.ts";
 
 const EngineDate = Date;
 
@@ -30,5 +31,5 @@ function random(): number {
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
 }
 
-Object.assign(globalThis, { Date: HostDate, console, performance: { now: () => clock.monotonic() / 1_000_000 } });
+Object.assign(globalThis, { Date: HostDate, TextDecoder, TextEncoder, console, performance: { now: () => clock.monotonic() / 1_000_000 } });
 Math.random = random;

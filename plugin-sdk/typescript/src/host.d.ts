@@ -1,23 +1,23 @@
 // The imports of the plugin world as QuickJS sees them: a result is returned or thrown, an absent
 // option is null and must be passed, a variant is { tag, val }.
 
-declare module "checkstack:plugin/log@0.1.0" {
+declare module "checkstack:plugin/log@0.2.0" {
   export function write(level: "trace" | "debug" | "info" | "warn" | "error", message: string, fields: { name: string; value: string }[]): void;
 }
 
-declare module "checkstack:plugin/config@0.1.0" {
+declare module "checkstack:plugin/config@0.2.0" {
   export function get(): string;
   export function version(): number;
 }
 
-declare module "checkstack:plugin/clock@0.1.0" {
+declare module "checkstack:plugin/clock@0.2.0" {
   /** Microseconds since 1970. */
   export function now(): number;
   /** Nanoseconds. */
   export function monotonic(): number;
 }
 
-declare module "checkstack:plugin/key-value@0.1.0" {
+declare module "checkstack:plugin/key-value@0.2.0" {
   export function get(key: string): Uint8Array | null;
   export function set(key: string, value: Uint8Array, ttl: number | null): void;
   export function delete_(key: string): boolean;
@@ -25,7 +25,7 @@ declare module "checkstack:plugin/key-value@0.1.0" {
   export function keys(prefix: string, after: string | null, limit: number): string[];
 }
 
-declare module "checkstack:plugin/settings@0.1.0" {
+declare module "checkstack:plugin/settings@0.2.0" {
   export interface Setting {
     version: number;
     data: string;
@@ -41,7 +41,7 @@ declare module "checkstack:plugin/settings@0.1.0" {
   export function ids(after: string | null, limit: number): string[];
 }
 
-declare module "checkstack:plugin/sql@0.1.0" {
+declare module "checkstack:plugin/sql@0.2.0" {
   export type Value =
     | { tag: "null" }
     | { tag: "boolean"; val: boolean }
@@ -62,7 +62,7 @@ declare module "checkstack:plugin/sql@0.1.0" {
   export function transact(statements: Statement[]): number[];
 }
 
-declare module "checkstack:plugin/http-client@0.1.0" {
+declare module "checkstack:plugin/http-client@0.2.0" {
   export function send(request: {
     method: string;
     url: string;
@@ -72,7 +72,7 @@ declare module "checkstack:plugin/http-client@0.1.0" {
   }): { status: number; headers: { name: string; value: string }[]; body: Uint8Array };
 }
 
-declare module "checkstack:plugin/plugins@0.1.0" {
+declare module "checkstack:plugin/plugins@0.2.0" {
   export function call(
     pluginId: string,
     request: { method: string; path: string; query: string | null; headers: { name: string; value: string }[]; body: Uint8Array },

@@ -1,6 +1,6 @@
 // Outgoing HTTP to the hosts that `spec.grants.http` allows. Redirects are answered, not followed.
 
-import * as host from "checkstack:plugin/http-client@0.1.0";
+import * as host from "checkstack:plugin/http-client@0.2.0";
 import { callHost } from "./errors.ts";
 import { outgoing, Reply, type OutgoingOptions } from "./outgoing.ts";
 

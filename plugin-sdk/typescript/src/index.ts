@@ -1,8 +1,9 @@
 export { definePlugin, type Plugin, type PluginDefinition, type Probe } from "./plugin.ts";
-export { HostError, HttpError, InvalidConfig } from "./errors.ts";
+export { HostError, HttpError, InvalidConfig, ProcedureError } from "./errors.ts";
 export { Request, type Header } from "./request.ts";
 export { bytes, empty, escapeHtml, html, json, Response, seeOther, text, type ResponseOptions } from "./response.ts";
 export { Router, type Handler, type Params } from "./router.ts";
+export { Procedures, type AccessRule, type Call, type ProcedureCaller, type ProcedureDefinition } from "./procedures.ts";
 export { Reply, type OutgoingOptions } from "./outgoing.ts";
 export { sql, Statement, TypedValue, type Column, type Parameter } from "./sql.ts";
 export * as clock from "./clock.ts";

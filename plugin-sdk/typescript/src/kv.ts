@@ -1,7 +1,7 @@
 // Small values by key, kept in the instance's database and shared by all replicas. Needs the grant
 // `database`. A key has 1 to 512 bytes, a value at most 1 MiB.
 
-import * as host from "checkstack:plugin/key-value@0.1.0";
+import * as host from "checkstack:plugin/key-value@0.2.0";
 import { callHost } from "./errors.ts";
 import { decode, encode } from "./text.ts";
 

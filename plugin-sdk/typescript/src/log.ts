@@ -1,6 +1,6 @@
 // Structured log lines; they come out of the server's log with the plugin's id.
 
-import * as host from "checkstack:plugin/log@0.1.0";
+import * as host from "checkstack:plugin/log@0.2.0";
 
 /** Values that a line carries beside its message. */
 export type Fields = Record<string, string | number | boolean | bigint | null | undefined>;

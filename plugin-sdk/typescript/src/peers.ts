@@ -1,12 +1,26 @@
 // Requests to the plugins that this one names in `checkstack.dependencies` of its package.json.
 
-import * as host from "checkstack:plugin/plugins@0.1.0";
-import { callHost } from "./errors.ts";
+import * as host from "checkstack:plugin/plugins@0.2.0";
+import { callHost, HostError, ProcedureError } from "./errors.ts";
 import { outgoing, Reply, type OutgoingOptions } from "./outgoing.ts";
 
 /** What a request carries. */
 export interface PeerOptions extends OutgoingOptions {
   query?: Record<string, string | number | boolean>;
+}
+
+/**
+ * Calls a procedure of another plugin and returns its output. Throws a `ProcedureError` when it says no, and a `HostError` when
+ * there is no answer.
+ */
+export function callProcedure<Output = unknown>(pluginId: string, path: string, input?: unknown): Output {
+  const reply = call(pluginId, `/${path}`, { method: "POST", json: input === undefined ? {} : { json: input } });
+  const { json } = reply.json<{ json?: unknown }>();
+  if (reply.ok) return json as Output;
+  const { code, message } = (json ?? {}) as { code?: unknown; message?: unknown };
+  if (typeof code !== "string") throw new HostError("unexpected", `the other plugin has no procedure ${path}: it answered ${reply.status}`);
+  if (code === "SERVICE_UNAVAILABLE") throw new HostError("unavailable", String(message));
+  throw new ProcedureError(code, String(message));
 }
 
 /** Sends a request to a path below `/api/<plugin id>`. Throws a `HostError` when there is no answer. */

@@ -1,3 +1,4 @@
+import { Procedures } from "./procedures.ts";
 import { Router } from "./router.ts";
 import type { Migration } from "./versioned.ts";
 
@@ -32,8 +33,10 @@ export interface PluginDefinition<Config> {
    * belongs in a migration or in `afterPluginsReady`.
    */
   init?(config: Config): void;
-  /** What it answers below `/api/<plugin id>`. */
-  routes(router: Router<Config>): unknown;
+  /** What it answers below `/api/<plugin id>`, but for its procedures: pages, and what others have defined, such as webhooks. */
+  routes?(router: Router<Config>): unknown;
+  /** What other programs are to call. */
+  procedures?(procedures: Procedures<Config>): unknown;
   /** What it adds to the server's readiness, by name. */
   probes?: Record<string, Probe<Config>>;
   /**
@@ -48,6 +51,7 @@ export interface PluginDefinition<Config> {
 /** A plugin, ready to be made a component of. */
 export interface Plugin<Config = unknown> extends PluginDefinition<Config> {
   readonly router: Router<Config>;
+  readonly offer: Procedures<Config>;
 }
 
 /**
@@ -60,6 +64,8 @@ export interface Plugin<Config = unknown> extends PluginDefinition<Config> {
  */
 export function definePlugin<Config = Readonly<Record<string, unknown>>>(definition: PluginDefinition<Config>): Plugin<Config> {
   const router = new Router<Config>();
-  definition.routes(router);
-  return { ...definition, router };
+  definition.routes?.(router);
+  const offer = new Procedures<Config>();
+  definition.procedures?.(offer);
+  return { ...definition, router, offer };
 }

@@ -6,7 +6,7 @@
 // When the plugin is put back, the older release finds its own record, as it left it; what that one then writes
 // counts, and is migrated again later.
 
-import * as host from "checkstack:plugin/settings@0.1.0";
+import * as host from "checkstack:plugin/settings@0.2.0";
 import { callHost, HostError, messageOf } from "./errors.ts";
 import type { Versioned } from "./versioned.ts";
 

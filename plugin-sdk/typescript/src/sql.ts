@@ -4,7 +4,7 @@
 //     const recent = sql<{ page: string; visits: number }>`
 //       SELECT page, count(*) AS visits FROM visits WHERE at > ${since} GROUP BY page`.all();
 
-import * as host from "checkstack:plugin/sql@0.1.0";
+import * as host from "checkstack:plugin/sql@0.2.0";
 import { callHost } from "./errors.ts";
 
 /**

@@ -1,8 +1,9 @@
 // A server in memory, for tests of a plugin with `checkstack-plugin-test`.
 
 import { componentOf } from "./component.ts";
-import { InvalidConfig } from "./errors.ts";
+import { InvalidConfig, ProcedureError } from "./errors.ts";
 import type { Plugin } from "./plugin.ts";
+import type { HostCall, ProcedureCaller } from "./procedures.ts";
 import type { Header } from "./request.ts";
 import { decode, encode } from "./text.ts";
 
@@ -45,6 +46,8 @@ export interface TestRequest {
 
 /** A plugin that runs in a server in memory. */
 export interface RunningPlugin {
+  /** Calls a procedure, which nobody guards or checks here. Throws a `ProcedureError` when the plugin says no. */
+  call<T = any>(procedure: string, input?: unknown, caller?: ProcedureCaller): T;
   request(method: string, path: string, request?: TestRequest): { status: number; headers: Record<string, string>; text: string; json<T = any>(): T };
   /** The outcome of a probe. */
   probe(name: string): { ok: boolean; message: string | null };
@@ -112,6 +115,16 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     settings,
     log,
     probe: (name) => component.readiness.check(name),
+    call(procedure, input, caller = { kind: "anonymous" }) {
+      const call: HostCall = { procedure, input: input === undefined ? null : JSON.stringify(input), caller: toHost(caller), correlationId: "test" };
+      try {
+        const output = component.procedures.run(call);
+        return output === null ? undefined : JSON.parse(output);
+      } catch (thrown) {
+        const { code, message } = thrown as { code: string; message: string | null };
+        throw new ProcedureError(code, message ?? code);
+      }
+    },
     request(method, pathAndQuery, { headers = {}, body = "", callingPlugin } = {}) {
       const question = pathAndQuery.indexOf("?");
       const response = component.handler.handle({
@@ -132,6 +145,17 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
       };
     },
   };
+}
+
+function toHost(caller: ProcedureCaller): HostCall["caller"] {
+  switch (caller.kind) {
+    case "anonymous":
+      return { tag: "anonymous" };
+    case "plugin":
+      return { tag: "plugin", val: caller.id };
+    default:
+      return { tag: caller.kind, val: { id: caller.id, name: caller.name } };
+  }
 }
 
 /** Each version of a setting has a record of its own. */

@@ -17,6 +17,24 @@ export function decode(bytes: Uint8Array): string {
   return NOT_ASCII.test(text) ? decodeURIComponent(escape(text)) : text;
 }
 
+/** What libraries expect; of UTF-8 only. */
+export class TextEncoder {
+  readonly encoding = "utf-8";
+
+  encode(text = ""): Uint8Array {
+    return encode(text);
+  }
+}
+
+/** The same way back. What is no UTF-8 is an error, whatever was asked for. */
+export class TextDecoder {
+  readonly encoding = "utf-8";
+
+  decode(bytes: ArrayBuffer | ArrayBufferView = new Uint8Array(0)): string {
+    return decode(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  }
+}
+
 // Newer than the library that TypeScript knows of; the engine has them.
 declare global {
   interface Uint8ArrayConstructor {

@@ -1,8 +1,8 @@
 // What the plugin `uptime` knows.
 
-import { HostError, log, peers } from "@checkstack/plugin-sdk";
+import { HostError, log, peers, ProcedureError } from "@checkstack/plugin-sdk";
 
-/** One thing that should be up, as `GET /api/uptime/targets` tells it. */
+/** One thing that should be up, as its procedure `targets` tells it. */
 export interface Target {
   name: string;
   state: "up" | "down" | "unknown";
@@ -22,13 +22,11 @@ export type TargetsOrProblem = { windowSeconds: number; targets: Target[] } | { 
 /** Never throws: a status page without targets still has announcements. */
 export function fetchTargets(): TargetsOrProblem {
   try {
-    const reply = peers.call("uptime", "/targets");
-    if (!reply.ok) return notAvailable(`uptime answered ${reply.status}`);
-    const { windowSeconds, targets } = reply.json<{ windowSeconds: number; targets: Target[] }>();
+    const { windowSeconds, targets } = peers.callProcedure<{ windowSeconds: number; targets: Target[] }>("uptime", "targets");
     if (!Array.isArray(targets)) return notAvailable("the answer of uptime has no targets");
     return { windowSeconds, targets: targets.map(pick) };
   } catch (thrown) {
-    if (thrown instanceof HostError) return notAvailable(thrown.message);
+    if (thrown instanceof HostError || thrown instanceof ProcedureError) return notAvailable(thrown.message);
     throw thrown;
   }
 }
@@ -36,10 +34,9 @@ export function fetchTargets(): TargetsOrProblem {
 /** Has all targets checked that were not checked a moment ago. */
 export function checkNow(): void {
   try {
-    const reply = peers.call("uptime", "/checks", { method: "POST" });
-    if (!reply.ok) log.warn("uptime did not check its targets", { status: reply.status });
+    peers.callProcedure("uptime", "checks/run");
   } catch (thrown) {
-    if (!(thrown instanceof HostError)) throw thrown;
+    if (!(thrown instanceof HostError || thrown instanceof ProcedureError)) throw thrown;
     log.warn("uptime did not check its targets", { problem: thrown.message });
   }
 }

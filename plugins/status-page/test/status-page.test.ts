@@ -19,7 +19,7 @@ function running(targets: object[] | null, config: Record<string, unknown> = {})
   const asked: string[] = [];
   const peers = (id: string, method: string, path: string): TestReply | null => {
     asked.push(`${method} ${id}${path}`);
-    return targets === null ? null : { body: { windowSeconds: 86_400, targets } };
+    return targets === null ? null : { body: { json: { windowSeconds: 86_400, targets } } };
   };
   return { asked, ...start(statusPage, { config: { title: "Acme", adminToken: TOKEN, ...config }, peers }) };
 }
@@ -65,7 +65,7 @@ test("the button has the targets checked and leads back to the page", () => {
   const plugin = running([]);
   const response = plugin.request("POST", "/refresh");
   assert.deepEqual([response.status, response.headers["location"]], [303, "/api/status-page/"]);
-  assert.deepEqual(plugin.asked, ["POST uptime/checks"]);
+  assert.deepEqual(plugin.asked, ["POST uptime/checks/run"]);
 });
 
 test("nothing that comes from elsewhere is markup", () => {

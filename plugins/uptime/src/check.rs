@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use checkstack_plugin::clock::{self, Stopwatch, Timestamp};
 use checkstack_plugin::http;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::settings::{Settings, Target};
 
 /// What came of one check.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcome {
     pub(crate) target: String,

@@ -6,8 +6,9 @@ mod results;
 mod settings;
 
 use checkstack_plugin::clock::{self, Stopwatch};
-use checkstack_plugin::{Error, InitError, Json, Plugin, Probe, Request, Router, log};
-use serde::Serialize;
+use checkstack_plugin::{AccessRule, Call, Error, InitError, Plugin, Probe, Procedure, Procedures, log};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::check::Outcome;
 use crate::results::TargetSummary;
@@ -25,8 +26,30 @@ impl Plugin for Uptime {
         Ok(Self { settings })
     }
 
-    fn routes() -> Router<Self> {
-        Router::new().post("/checks", Self::run_checks).get("/targets", Self::targets).get("/targets/{name}/history", Self::history)
+    fn procedures() -> Procedures<Self> {
+        Procedures::new()
+            .rule(AccessRule::read("target", "See targets and how they have been").for_everybody())
+            // Everybody: a target is not asked more often than the configuration says, whoever wants it.
+            .rule(AccessRule::manage("check", "Have targets checked now").for_everybody())
+            .add(
+                Procedure::query("targets", Self::targets)
+                    .summary("How each target is, and how it has been")
+                    .public()
+                    .needs(&["target.read"]),
+            )
+            .add(
+                Procedure::query("targets/history", Self::history)
+                    .summary("What checks of a target came to, the newest first")
+                    .public()
+                    .needs(&["target.read"]),
+            )
+            .add(
+                Procedure::mutation("checks/run", Self::run_checks)
+                    .summary("Checks all targets that were not checked a moment ago")
+                    .description("Those that have waited longest come first; what there is no time for comes first next time.")
+                    .public()
+                    .needs(&["check.manage"]),
+            )
     }
 
     fn probes() -> Vec<Probe<Self>> {
@@ -36,7 +59,7 @@ impl Plugin for Uptime {
 }
 
 /// What a run of checks came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Run {
     checked: Vec<Outcome>,
     /// Checked by another request a moment ago.
@@ -45,7 +68,7 @@ struct Run {
     postponed: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Targets {
     /// Seconds over which availability and latency are computed.
@@ -53,17 +76,32 @@ struct Targets {
     targets: Vec<TargetSummary>,
 }
 
-#[derive(Debug, Serialize)]
+/// Which history.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// The name of a target.
+    target: String,
+    /// So many results at most.
+    #[serde(default = "Question::usual_limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
+}
+
+impl Question {
+    fn usual_limit() -> u32 {
+        100
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
 struct History {
     target: String,
     results: Vec<Outcome>,
 }
 
 impl Uptime {
-    /// Most results that one answer holds.
-    const LONGEST_HISTORY: u32 = 1_000;
-
-    fn run_checks(&self, _: &Request) -> Result<Json<Run>, Error> {
+    fn run_checks(&self, (): (), _: &Call) -> Result<Run, Error> {
         let now = clock::now();
         let plan = check::plan(&self.settings, &results::last_checks(&self.settings.targets)?, now);
         let stopwatch = Stopwatch::start();
@@ -76,25 +114,21 @@ impl Uptime {
         }
         results::record(&run.checked, now.earlier(self.settings.retention.into()))?;
         log::debug!(checked = run.checked.len(), postponed = run.postponed.len(); "targets were checked");
-        Ok(Json(run))
+        Ok(run)
     }
 
-    fn targets(&self, _: &Request) -> Result<Json<Targets>, Error> {
+    fn targets(&self, (): (), _: &Call) -> Result<Targets, Error> {
         let window = self.settings.window.into();
         let targets = results::summaries(&self.settings.targets, clock::now().earlier(window))?;
-        Ok(Json(Targets { window_seconds: window.as_secs(), targets }))
+        Ok(Targets { window_seconds: window.as_secs(), targets })
     }
 
-    fn history(&self, request: &Request) -> Result<Json<History>, Error> {
-        let name = request.param("name");
-        if !self.settings.targets.iter().any(|target| target.name == name) {
-            return Err(Error::not_found(format!("there is no target '{name}'")));
+    fn history(&self, Question { target, limit }: Question, _: &Call) -> Result<History, Error> {
+        if !self.settings.targets.iter().any(|known| known.name == target) {
+            return Err(Error::not_found(format!("there is no target '{target}'")));
         }
-        let limit = request.query_parsed("limit")?.unwrap_or(100);
-        if !(1..=Self::LONGEST_HISTORY).contains(&limit) {
-            return Err(Error::bad_request(format!("query parameter 'limit': 1 to {} are allowed", Self::LONGEST_HISTORY)));
-        }
-        Ok(Json(History { target: name.to_owned(), results: results::history(name, limit)? }))
+        let results = results::history(&target, limit)?;
+        Ok(History { target, results })
     }
 }
 

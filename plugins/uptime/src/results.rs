@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use checkstack_plugin::clock::Timestamp;
 use checkstack_plugin::params;
 use checkstack_plugin::sql::{self, Row, Transaction};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::check::Outcome;
 use crate::settings::Target;
 
 /// How a target is, and how it has been.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TargetSummary {
     name: String,
@@ -30,7 +31,7 @@ pub(crate) struct TargetSummary {
     mean_latency_ms: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Up,

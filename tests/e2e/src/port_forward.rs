@@ -36,6 +36,11 @@ impl Namespace {
 }
 
 impl PortForward {
+    /// Where the pod answers.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// One request.
     pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Result<Answer> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;

@@ -18,15 +18,15 @@ async fn a_killed_core_process_comes_back_with_its_plugins() -> Result<()> {
     let ns = Namespace::create("kill-core").await?;
     ns.bring_up_instance(1).await?;
     ns.install_samples().await?;
-    let checked = ns.request("POST", INSTANCE, "/api/uptime/checks", "").await?;
+    let checked = ns.request("POST", INSTANCE, "/rest/uptime/checks/run", "").await?;
     ensure!(checked.status == 200, "{checked:?}");
-    let before = ns.http_get(INSTANCE, "/api/uptime/targets/self/history").await?;
+    let before = ns.http_get(INSTANCE, "/rest/uptime/targets/history?target=self").await?;
 
     let pod = ns.core_pod_names().await?.remove(0);
     let killed = ns.kill_core(&pod).await?;
     eventually("the process was killed and started again", PATIENCE, || killed.ensure_restarted()).await?;
     eventually("the plugin answers with what it knew", PATIENCE, || async {
-        let after = ns.http_get(INSTANCE, "/api/uptime/targets/self/history").await?;
+        let after = ns.http_get(INSTANCE, "/rest/uptime/targets/history?target=self").await?;
         ensure!(after.status == 200 && after.body == before.body, "{after:?}");
         let page = ns.http_get(INSTANCE, "/api/status-page/").await?;
         ensure!(page.status == 200, "{page:?}");

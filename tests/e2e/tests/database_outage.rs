@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::shared_operator;
 
-const HISTORY: &str = "/api/uptime/targets/self/history?limit=1000";
+const HISTORY: &str = "/rest/uptime/targets/history?target=self&limit=1000";
 const ANNOUNCEMENTS: &str = "/api/status-page/announcements";
 const TOKEN: Option<&str> = Some("only-for-this-test-let-me-in");
 /// The plugin keeps at most 50.
@@ -42,7 +42,7 @@ impl Log {
 async fn write_rows(pod: &PortForward, stop: watch::Receiver<bool>) -> Result<Log> {
     let mut log = Log::default();
     while !*stop.borrow() {
-        let answer = pod.request("POST", "/api/uptime/checks", None, "").await?;
+        let answer = pod.request("POST", "/rest/uptime/checks/run", None, "").await?;
         match answer.status {
             200 => {
                 let row = answer.json()?["checked"][0]["checkedAt"].take();

@@ -13,7 +13,7 @@ use crate::shared_operator;
 
 const SCHEMAS: &str = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'plugin_uptime'";
 const ROLES: &str = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'plugin_uptime%'";
-const HISTORY: &str = "/api/uptime/targets/self/history";
+const HISTORY: &str = "/rest/uptime/targets/history?target=self";
 
 /// A row of each thing that an instance keeps in its database: artifacts, tables of the core and of plugins with their
 /// columns, owners of schemas, and what the plugin has stored.
@@ -27,7 +27,7 @@ const CONTENT: &str = "
 
 /// Checks the plugin's targets once; what it has stored by then.
 async fn store_something(ns: &Namespace) -> Result<Value> {
-    let checked = ns.request("POST", INSTANCE, "/api/uptime/checks", "").await?;
+    let checked = ns.request("POST", INSTANCE, "/rest/uptime/checks/run", "").await?;
     ensure!(checked.status == 200 && checked.json()?["checked"][0]["target"] == "self", "{checked:?}");
     let stored = ns.http_get(INSTANCE, HISTORY).await?.json()?["results"].take();
     ensure!(stored.as_array().is_some_and(|results| results.len() == 1), "{stored}");
@@ -54,7 +54,7 @@ async fn a_deleted_plugin_answers_404_and_its_data_is_kept_or_purged() -> Result
         }
         ns.kubectl(&["delete", "checkstackplugin/uptime", "--timeout=60s"]).await?;
         eventually("the route is gone", PATIENCE, || async {
-            let answer = ns.http_get(INSTANCE, "/api/uptime/targets").await?;
+            let answer = ns.http_get(INSTANCE, "/rest/uptime/targets").await?;
             ensure!(answer.status == 404, "{answer:?}");
             Ok(())
         })

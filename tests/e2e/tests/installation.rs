@@ -39,9 +39,9 @@ async fn both_samples_become_ready_and_answer_through_the_service() -> Result<()
     ensure!(table.contains("READY") && table.contains("2/2") && table.contains("0.1.0"), "{table}");
 
     // The Rust plugin: configuration, granted outgoing request, own table with a migration.
-    let checked = ns.request("POST", INSTANCE, "/api/uptime/checks", "").await?;
+    let checked = ns.request("POST", INSTANCE, "/rest/uptime/checks/run", "").await?;
     ensure!(checked.status == 200, "{checked:?}");
-    let targets = ns.http_get(INSTANCE, "/api/uptime/targets").await?;
+    let targets = ns.http_get(INSTANCE, "/rest/uptime/targets").await?;
     ensure!(targets.status == 200 && targets.body.contains("self"), "{targets:?}");
     assert_eq!(ns.sql("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'plugin_uptime' AND tablename LIKE '\\_\\_%'").await?, "t");
 

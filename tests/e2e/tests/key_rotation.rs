@@ -70,7 +70,7 @@ async fn eventually_accepted(ns: &Namespace, pods: &[String], keys: &BTreeSet<St
 
 /// Both samples answer, and no pod was restarted or replaced.
 async fn all_is_well(ns: &Namespace, pods: &[String]) -> Result<()> {
-    for path in ["/api/uptime/targets", "/api/status-page/summary.json"] {
+    for path in ["/rest/uptime/targets", "/api/status-page/summary.json"] {
         let answer = ns.http_get(INSTANCE, path).await?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
     }

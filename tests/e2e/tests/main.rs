@@ -10,6 +10,7 @@ mod database_outage;
 mod deletion;
 mod installation;
 mod key_rotation;
+mod procedures;
 mod rollback;
 mod sign_in;
 mod soak;

@@ -127,13 +127,20 @@ impl Store {
 
     /// Takes note of rules that plugins define. What is new, or has newly become a default, is granted to the roles that it is for;
     /// what an admin has taken from a role is not given back.
-    pub(crate) async fn define_rules(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<(), StoreError> {
+    pub(crate) async fn define_rules(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<bool, StoreError> {
         let ids: Vec<String> = rules.keys().map(ToString::to_string).collect();
         let descriptions: Vec<String> = rules.values().map(|rule| rule.description.clone()).collect();
         let defaults: Vec<bool> = rules.values().map(|rule| rule.is_default).collect();
         let publics: Vec<bool> = rules.values().map(|rule| rule.is_public).collect();
+        let known = "SELECT count(*) = cardinality($1::text[])
+                     FROM unnest($1, $2::text[], $3::boolean[], $4::boolean[]) AS defined (id, description, is_default, is_public)
+                     JOIN plugin_auth.access_rules USING (id, description, is_default, is_public)";
         self.change(move |connection| {
             Box::pin(async move {
+                let known = sqlx::query_scalar(known).bind(&ids).bind(&descriptions).bind(&defaults).bind(&publics);
+                if known.fetch_one(&mut *connection).await? {
+                    return Ok(false);
+                }
                 // Replicas do it one after the other.
                 sqlx::query("LOCK TABLE plugin_auth.access_rules IN SHARE ROW EXCLUSIVE MODE").execute(&mut *connection).await?;
                 let before: Vec<(String, bool, bool)> =
@@ -166,7 +173,7 @@ impl Store {
                     .execute(&mut *connection)
                     .await?;
                 }
-                Ok(())
+                Ok(true)
             })
         })
         .await

@@ -21,6 +21,7 @@ use crate::database::settings::PluginSettings;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers};
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::plugin::{
     ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices, ProbeDescription,
@@ -34,6 +35,8 @@ const LOAD: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_millis(500);
 /// Calls under way when a plugin is taken down.
 const DRAIN: Duration = Duration::from_secs(10);
+/// To tell who grants access which rules there are.
+const DEFINE_RULES: Duration = Duration::from_secs(3);
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// What helps against a deadline.
 const MORE_TIME: &str = "raise spec.grants.deadline if it needs longer";
@@ -49,6 +52,8 @@ pub(crate) struct Stages {
     pub(crate) schema_users: SchemaUsers,
     pub(crate) table: Arc<DispatchTable>,
     pub(crate) metrics: Metrics,
+    /// Who grants access. None in a server that knows nobody.
+    pub(crate) identity: Option<Arc<dyn Identity>>,
     /// Told when calls to a plugin begin, or cease, to be refused because it traps.
     pub(crate) quarantines_changed: Arc<Notify>,
 }
@@ -87,7 +92,23 @@ impl Stages {
                 "the package has migrations, but the plugin is not granted a database: set spec.grants.database to true",
             ));
         }
-        guarded("init", init_deadline(entry), MORE_TIME, loaded.plugin.init()).await
+        guarded("init", init_deadline(entry), MORE_TIME, loaded.plugin.init()).await?;
+        self.define_rules(entry, loaded).await;
+        Ok(())
+    }
+
+    /// Before the first call can come: else it would be refused for want of a rule that is granted to everybody. Never fails: rules
+    /// are announced again once the plugin serves.
+    async fn define_rules(&self, entry: &PluginEntry, loaded: &Loaded) {
+        let (Some(identity), Some(offer)) = (&self.identity, loaded.plugin.offer()) else { return };
+        if offer.access_rules.is_empty() {
+            return;
+        }
+        match tokio::time::timeout(DEFINE_RULES, identity.rules_defined(&offer.access_rules)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => debug!(plugin = %entry.plugin_id, %problem, "the plugin's access rules could not be announced yet"),
+            Err(_) => debug!(plugin = %entry.plugin_id, "the plugin's access rules could not be announced in time"),
+        }
     }
 
     /// Tells it that all plugins are ready. What is to take the place of another version has to show that it can.

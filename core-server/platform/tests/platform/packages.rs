@@ -57,7 +57,7 @@ pub(crate) fn package_of_another_world(id: &str) -> Package {
         "name": format!("@acme/{id}"), "version": "1.0.0", "description": "A plugin", "author": "Acme", "license": "MIT",
         "checkstack": {"type": "backend", "pluginId": id, "wasm": "dist/plugin.wasm"},
     });
-    let component = component(&WORLD.replace("checkstack:plugin@0.1.0", "checkstack:plugin@0.9.0"));
+    let component = component(&WORLD.replace("checkstack:plugin@0.2.0", "checkstack:plugin@0.9.0"));
     let files =
         BTreeMap::from([("package.json".to_owned(), metadata.to_string().into_bytes()), ("dist/plugin.wasm".to_owned(), component)]);
     packed(id, "1.0.0", &files, BTreeMap::new())

@@ -173,6 +173,8 @@ async fn the_rules_of_plugins_that_serve_are_made_known() {
     let instance = Instance::new().await;
     let (pod, known) = catalog(&instance).await;
     let both = ["catalog.status.read", "catalog.system.read"];
+    let before_it_served = known.rules.lock().unwrap().iter().any(|rules| *rules == both);
+    assert!(before_it_served, "its first call could be refused: {:?}", known.rules.lock().unwrap());
     let told = async |expected: &[&str]| {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while known.rules.lock().unwrap().last().is_none_or(|last| last != expected) {

@@ -55,7 +55,7 @@ async fn a_component_without_the_exports() {
 #[tokio::test]
 async fn another_version_of_the_world() {
     let failure = failure_of(Guest::default().version("0.9.0")).await;
-    assert_failure(&failure, PluginReason::IncompatibleWorld, false, &["0.9.0", "0.1.0"]);
+    assert_failure(&failure, PluginReason::IncompatibleWorld, false, &["0.9.0", "0.2.0"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ const PLUGIN: &str = include_str!("guest.wat");
 pub(crate) struct Guest {
     pages: u32,
     text: String,
+    contract: Option<String>,
     describe: String,
     init: String,
     after_plugins_ready: String,
@@ -25,12 +26,13 @@ impl Default for Guest {
         Self {
             pages: 2,
             text: String::new(),
+            contract: None,
             describe: String::new(),
             init: "(call $done)".into(),
             after_plugins_ready: "(call $done)".into(),
             shutdown: String::new(),
             check: String::new(),
-            version: "0.1.0",
+            version: "0.2.0",
             imports: String::new(),
             foreign_world: "",
         }
@@ -71,6 +73,12 @@ impl Guest {
         self
     }
 
+    /// What `describe` gives as its contract.
+    pub(crate) fn contract(mut self, contract: &str) -> Self {
+        self.contract = Some(contract.into());
+        self
+    }
+
     /// Instructions of `check` before it answers.
     pub(crate) fn check(mut self, instructions: &str) -> Self {
         self.check = instructions.into();
@@ -92,7 +100,7 @@ impl Guest {
     /// Imports something that the world does not have.
     pub(crate) fn foreign_import(mut self) -> Self {
         self.imports = r#"(import "other:thing/door@1.0.0" "open" (func))"#.into();
-        self.foreign_world = "package other:thing@1.0.0; interface door { open: func(); } world greedy { include checkstack:plugin/plugin@0.1.0; import door; }";
+        self.foreign_world = "package other:thing@1.0.0; interface door { open: func(); } world greedy { include checkstack:plugin/plugin@0.2.0; import door; }";
         self
     }
 
@@ -101,15 +109,18 @@ impl Guest {
             .replace("<pages>", &self.pages.to_string())
             .replace("<text-length>", &self.text.len().to_string())
             .replace("<text>", &self.text)
+            .replace("<has-contract>", if self.contract.is_some() { "1" } else { "0" })
+            .replace("<contract-length>", &self.contract.as_ref().map_or(0, String::len).to_string())
+            .replace("<contract>", &self.contract.clone().unwrap_or_default().replace('"', "\\22"))
             .replace("<describe>", &self.describe)
             .replace("<init>", &self.init)
             .replace("<after-plugins-ready>", &self.after_plugins_ready)
             .replace("<shutdown>", &self.shutdown)
             .replace("<check>", &self.check)
             .replace("<imports>", &self.imports)
-            .replace("@0.1.0", &format!("@{}", self.version));
+            .replace("@0.2.0", &format!("@{}", self.version));
         let mut resolve = Resolve::default();
-        let mut package = resolve.push_str("plugin.wit", &WORLD.replace("@0.1.0", &format!("@{}", self.version))).unwrap();
+        let mut package = resolve.push_str("plugin.wit", &WORLD.replace("@0.2.0", &format!("@{}", self.version))).unwrap();
         if !self.foreign_world.is_empty() {
             package = resolve.push_str("foreign.wit", self.foreign_world).unwrap();
         }
@@ -137,12 +148,14 @@ pub(crate) fn with_another_type() -> Vec<u8> {
     assert_ne!(world, WORLD);
     let mut resolve = Resolve::default();
     let package = resolve.push_str("plugin.wit", &world).unwrap();
-    let text = ["imports", "text", "describe", "shutdown", "check"]
+    let text = ["imports", "text", "contract", "describe", "shutdown", "check"]
         .iter()
         .fold(PLUGIN.to_owned(), |text, mark| text.replace(&format!("<{mark}>"), ""));
     let text = text
         .replace("<pages>", "2")
         .replace("<text-length>", "0")
+        .replace("<has-contract>", "0")
+        .replace("<contract-length>", "0")
         .replace("<init>", "(call $done)")
         .replace("<after-plugins-ready>", "(call $done)");
     let world = resolve.select_world(&[package], None).unwrap();

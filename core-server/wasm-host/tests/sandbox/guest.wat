@@ -1,22 +1,23 @@
 ;; A plugin that does what the tests need, chosen by the letter after the first '/' of the path.
 ;; Marks in angle brackets are replaced by the test.
 (module
-  (import "checkstack:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))
-  (import "checkstack:plugin/config@0.1.0" "get" (func $config (param i32)))
-  (import "checkstack:plugin/clock@0.1.0" "monotonic" (func $clock (result i64)))
-  (import "checkstack:plugin/key-value@0.1.0" "get" (func $kv_get (param i32 i32 i32)))
-  (import "checkstack:plugin/key-value@0.1.0" "set" (func $kv_set (param i32 i32 i32 i32 i32 i32 i32)))
-  (import "checkstack:plugin/config@0.1.0" "version" (func $config_version (result i32)))
-  (import "checkstack:plugin/settings@0.1.0" "get" (func $setting_get (param i32 i32 i32 i32)))
-  (import "checkstack:plugin/settings@0.1.0" "set" (func $setting_set (param i32 i32 i32 i32 i32 i32)))
-  (import "checkstack:plugin/sql@0.1.0" "execute" (func $sql_execute (param i32 i32 i32 i32 i32)))
-  (import "checkstack:plugin/http-client@0.1.0" "send" (func $http_send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
-  (import "checkstack:plugin/plugins@0.1.0" "call" (func $peer_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/log@0.2.0" "write" (func $log (param i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/config@0.2.0" "get" (func $config (param i32)))
+  (import "checkstack:plugin/clock@0.2.0" "monotonic" (func $clock (result i64)))
+  (import "checkstack:plugin/key-value@0.2.0" "get" (func $kv_get (param i32 i32 i32)))
+  (import "checkstack:plugin/key-value@0.2.0" "set" (func $kv_set (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/config@0.2.0" "version" (func $config_version (result i32)))
+  (import "checkstack:plugin/settings@0.2.0" "get" (func $setting_get (param i32 i32 i32 i32)))
+  (import "checkstack:plugin/settings@0.2.0" "set" (func $setting_set (param i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/sql@0.2.0" "execute" (func $sql_execute (param i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/http-client@0.2.0" "send" (func $http_send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/plugins@0.2.0" "call" (func $peer_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   <imports>
 
   (memory (export "memory") <pages>)
   (table $table 1 funcref)
   (data (i32.const 1024) "<text>")
+  (data (i32.const 4096) "<contract>")
   (data (i32.const 2048) "GET")
   (data (i32.const 2060) "/e")
   (data (i32.const 2064) "/P")
@@ -67,16 +68,62 @@
     (i32.const 3000))
   (func $done (result i32) (i32.store8 (i32.const 3000) (i32.const 0)) (i32.const 3000))
 
-  (func (export "checkstack:plugin/lifecycle@0.1.0#describe") (result i32)
+  (func (export "checkstack:plugin/lifecycle@0.2.0#describe") (result i32)
     (i32.store (i32.const 3100) (i32.const 2100))
     (i32.store (i32.const 3104) (i32.const 1))
+    (i32.store8 (i32.const 3108) (i32.const <has-contract>))
+    (i32.store (i32.const 3112) (i32.const 4096))
+    (i32.store (i32.const 3116) (i32.const <contract-length>))
     <describe>
     (i32.const 3100))
-  (func (export "checkstack:plugin/lifecycle@0.1.0#init") (result i32) <init>)
-  (func (export "checkstack:plugin/lifecycle@0.1.0#after-plugins-ready") (result i32) <after-plugins-ready>)
-  (func (export "checkstack:plugin/lifecycle@0.1.0#shutdown") <shutdown>)
+  (func (export "checkstack:plugin/lifecycle@0.2.0#init") (result i32) <init>)
+  (func (export "checkstack:plugin/lifecycle@0.2.0#after-plugins-ready") (result i32) <after-plugins-ready>)
+  (func (export "checkstack:plugin/lifecycle@0.2.0#shutdown") <shutdown>)
 
-  (func (export "checkstack:plugin/readiness@0.1.0#check") (param $name i32) (param $length i32) (result i32)
+  ;; result<option<string>, call-error> at 3240. The letter at the beginning of the procedure decides.
+  (func (export "checkstack:plugin/procedures@0.2.0#run")
+    (param $procedure i32) (param $procedure_length i32) (param $input_some i32) (param $input i32) (param $input_length i32)
+    (param $caller i32) (param $id i32) (param $id_length i32) (param $name i32) (param $name_length i32)
+    (param $correlation i32) (param $correlation_length i32)
+    (result i32)
+    (local $letter i32)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (local.set $letter (i32.load8_u (local.get $procedure)))
+    (i32.store8 (i32.const 3240) (i32.const 0))
+    (i32.store8 (i32.const 3244) (i32.const 1))
+    ;; e: the input, if there is one
+    (if (i32.eq (local.get $letter) (i32.const 0x65))
+      (then
+        (i32.store8 (i32.const 3244) (local.get $input_some))
+        (i32.store (i32.const 3248) (local.get $input))
+        (i32.store (i32.const 3252) (local.get $input_length))
+        (return (i32.const 3240))))
+    ;; i: a digit for the kind of caller
+    (if (i32.eq (local.get $letter) (i32.const 0x69))
+      (then
+        (i32.store8 (i32.const 3500) (i32.add (i32.const 0x30) (local.get $caller)))
+        (i32.store (i32.const 3248) (i32.const 3500))
+        (i32.store (i32.const 3252) (i32.const 1))
+        (return (i32.const 3240))))
+    ;; t: trap
+    (if (i32.eq (local.get $letter) (i32.const 0x74)) (then unreachable))
+    ;; x: no JSON
+    (if (i32.eq (local.get $letter) (i32.const 0x78))
+      (then
+        (i32.store (i32.const 3248) (i32.const 2080))
+        (i32.store (i32.const 3252) (i32.const 3))
+        (return (i32.const 3240))))
+    ;; anything else: an error whose code is the procedure, and whose message is who calls
+    (i32.store8 (i32.const 3240) (i32.const 1))
+    (i32.store (i32.const 3244) (local.get $procedure))
+    (i32.store (i32.const 3248) (local.get $procedure_length))
+    (i32.store8 (i32.const 3252) (i32.const 1))
+    (i32.store (i32.const 3256) (local.get $name))
+    (i32.store (i32.const 3260) (local.get $name_length))
+    (i32.store8 (i32.const 3264) (i32.const 0))
+    (i32.const 3240))
+
+  (func (export "checkstack:plugin/readiness@0.2.0#check") (param $name i32) (param $length i32) (result i32)
     (i32.store8 (i32.const 3200) (i32.const 1))
     (i32.store8 (i32.const 3204) (i32.const 1))
     (i32.store (i32.const 3208) (local.get $name))
@@ -103,7 +150,7 @@
     (call $answer (i32.add (i32.const 500) (i32.load8_u (local.get $at))) (i32.const 0) (i32.const 0)
                   (i32.load (i32.add (local.get $at) (i32.const 4))) (i32.load (i32.add (local.get $at) (i32.const 8)))))
 
-  (func (export "checkstack:plugin/handler@0.1.0#handle")
+  (func (export "checkstack:plugin/handler@0.2.0#handle")
     (param $method i32) (param $method_length i32) (param $path i32) (param $path_length i32)
     (param $query_some i32) (param $query i32) (param $query_length i32)
     (param $headers i32) (param $header_count i32) (param $body i32) (param $length i32)
@@ -228,6 +275,6 @@
     ;; anything else, and what went well: 204
     (call $answer (i32.const 204) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
 
-  (func (export "cabi_post_checkstack:plugin/handler@0.1.0#handle") (param i32)
+  (func (export "cabi_post_checkstack:plugin/handler@0.2.0#handle") (param i32)
     (global.set $heap (i32.const 65536)))
 )

@@ -12,3 +12,4 @@ mod isolation;
 mod lifecycle;
 mod outgoing_http;
 mod pools;
+mod procedures;
