@@ -15,6 +15,8 @@ use crate::backoff;
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Everything that migrates the core's schema, waiting for another replica included.
 const MIGRATION: Duration = Duration::from_secs(180);
+/// A connection that has rested longer is asked whether it still lives before it is used. It was when it was given back.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// Closing the connection that did it.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,16 @@ fn pool(options: &PgConnectOptions, connections: u32, limits: &'static Limits) -
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_secs(60))
         .max_lifetime(Duration::from_secs(30 * 60))
+        // A round trip for each statement, otherwise.
+        .test_before_acquire(false)
+        .before_acquire(|connection, resting| {
+            Box::pin(async move {
+                if resting.idle_for >= TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(move |connection, _| Box::pin(prepare_session(connection, limits)))
         .connect_lazy_with(options.clone())
 }
