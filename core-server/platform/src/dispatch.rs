@@ -13,14 +13,16 @@ use checkstack_calls::route::{self, Mount};
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
 use http::Method;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
 use crate::identity::{Identity, Nobody};
 use crate::metrics::{CallMetrics, CallOutcome};
-use crate::plugin::{CallFailure, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse, Usage};
+use crate::plugin::{
+    CallFailure, JobOutcome, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse, QueueDescription, QueuedJob, Usage,
+};
 use crate::procedures;
 use crate::quarantine::{Admission, Ended, Quarantine, Refused};
 
@@ -60,7 +62,7 @@ pub(crate) struct DispatchTable {
     routes: ArcSwap<BTreeMap<PluginId, Route>>,
     /// Parts of the server, which no set lists.
     native: OnceLock<BTreeMap<PluginId, Route>>,
-    changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 /// Why there is nobody to call.
@@ -81,12 +83,12 @@ pub(crate) struct Call {
 impl DispatchTable {
     pub(crate) fn replace(&self, routes: BTreeMap<PluginId, Route>) {
         self.routes.store(Arc::new(routes));
-        self.changed.notify_one();
+        self.changed.send_replace(());
     }
 
-    /// Waits until the routes have been replaced. For one who waits.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Tells when the routes are replaced, from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The plugins that serve, those of the server first.
@@ -181,6 +183,11 @@ impl Endpoint {
         self.is_native
     }
 
+    /// The plugin, and the queues whose jobs it does.
+    pub(crate) fn queues(&self) -> (PluginId, Vec<QueueDescription>) {
+        (self.plugin_id.clone(), self.plugin.description().queues.clone())
+    }
+
     pub(crate) fn plugin(&self) -> &Arc<dyn Plugin> {
         &self.plugin
     }
@@ -196,10 +203,31 @@ impl Endpoint {
     }
 
     async fn call(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
-        let begin = Instant::now();
         if request.depth >= MAX_CALL_DEPTH {
-            return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), begin);
+            return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), Instant::now());
         }
+        self.watched(procedures::answer(self, identity, mount, request), |response| match response.status.is_server_error() {
+            true => CallOutcome::ServerError,
+            false => CallOutcome::Answered,
+        })
+        .await
+    }
+
+    async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
+        self.watched(self.plugin.work(job), |outcome| match outcome {
+            JobOutcome::Done => CallOutcome::Answered,
+            JobOutcome::Retry(_) | JobOutcome::Permanent(_) => CallOutcome::ServerError,
+        })
+        .await
+    }
+
+    /// Counts, times and bounds what the plugin does, unless it is in quarantine.
+    async fn watched<T>(
+        &self,
+        work: impl Future<Output = Result<T, CallFailure>>,
+        outcome: impl Fn(&T) -> CallOutcome,
+    ) -> Result<T, CallFailure> {
+        let begin = Instant::now();
         let admission = match self.admit(begin) {
             Ok(admission) => admission,
             Err(Refused { retry_after }) => {
@@ -208,8 +236,8 @@ impl Endpoint {
             }
         };
         let _in_flight = self.metrics.begin();
-        let handle = AssertUnwindSafe(procedures::answer(self, identity, mount, request)).catch_unwind();
-        let result = match tokio::time::timeout(self.deadline + GRACE, handle).await {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let result = match tokio::time::timeout(self.deadline + GRACE, work).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallFailure::Trapped(self.plugin_id.clone(), "its host panicked".into())),
             Err(_) => {
@@ -220,7 +248,7 @@ impl Endpoint {
         if let Some(admission) = admission {
             admission.end(ended(&result), end, rand::random);
         }
-        self.metrics.end(CallOutcome::from(&result), end - begin);
+        self.metrics.end(result.as_ref().map_or_else(CallOutcome::from, outcome), end - begin);
         result
     }
 
@@ -229,14 +257,13 @@ impl Endpoint {
         if self.is_native { Ok(None) } else { self.quarantine.admit(now).map(Some) }
     }
 
-    fn refuse(&self, failure: CallFailure, begin: Instant) -> Result<PluginResponse, CallFailure> {
-        let refused = Err(failure);
-        self.metrics.end(CallOutcome::from(&refused), begin.elapsed());
-        refused
+    fn refuse<T>(&self, failure: CallFailure, begin: Instant) -> Result<T, CallFailure> {
+        self.metrics.end(CallOutcome::from(&failure), begin.elapsed());
+        Err(failure)
     }
 }
 
-fn ended(result: &Result<PluginResponse, CallFailure>) -> Ended<'_> {
+fn ended<T>(result: &Result<T, CallFailure>) -> Ended<'_> {
     match result {
         Ok(_) => Ended::Answered,
         Err(CallFailure::Trapped(_, how) | CallFailure::InvalidAnswer(_, how)) => Ended::AtFault(how),
@@ -258,6 +285,11 @@ impl Call {
     /// `identity` says who sent it, where the request itself does not.
     pub(crate) async fn make(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
         self.endpoint.call(identity, mount, request).await
+    }
+
+    /// Has a job done.
+    pub(crate) async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
+        self.endpoint.work(job).await
     }
 }
 

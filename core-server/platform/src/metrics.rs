@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use checkstack_plugin_package::PluginId;
 
 use self::usage::PluginUsage;
-use crate::plugin::{CallFailure, PluginResponse, Usage};
+use crate::plugin::{CallFailure, Usage};
 
 /// All metrics of this process.
 #[derive(Clone)]
@@ -112,18 +112,16 @@ impl CallOutcome {
     }
 }
 
-impl From<&Result<PluginResponse, CallFailure>> for CallOutcome {
-    fn from(result: &Result<PluginResponse, CallFailure>) -> Self {
-        match result {
-            Ok(response) if response.status.is_server_error() => Self::ServerError,
-            Ok(_) => Self::Answered,
-            Err(CallFailure::Overloaded(_)) => Self::Overloaded,
-            Err(CallFailure::DeadlineExceeded(..)) => Self::DeadlineExceeded,
-            Err(CallFailure::Trapped(..)) => Self::Trapped,
-            Err(CallFailure::InvalidAnswer(..)) => Self::InvalidAnswer,
-            Err(CallFailure::NotRunning(_)) => Self::NotRunning,
-            Err(CallFailure::TooDeep(_)) => Self::TooDeep,
-            Err(CallFailure::Quarantined(..)) => Self::Quarantined,
+impl From<&CallFailure> for CallOutcome {
+    fn from(failure: &CallFailure) -> Self {
+        match failure {
+            CallFailure::Overloaded(_) => Self::Overloaded,
+            CallFailure::DeadlineExceeded(..) => Self::DeadlineExceeded,
+            CallFailure::Trapped(..) => Self::Trapped,
+            CallFailure::InvalidAnswer(..) => Self::InvalidAnswer,
+            CallFailure::NotRunning(_) => Self::NotRunning,
+            CallFailure::TooDeep(_) => Self::TooDeep,
+            CallFailure::Quarantined(..) => Self::Quarantined,
         }
     }
 }
@@ -325,7 +323,7 @@ mod tests {
         let calls = metrics.calls_of(&id("uptime"));
         let in_flight = calls.begin();
         calls.end(CallOutcome::Answered, Duration::from_micros(60));
-        calls.end(CallOutcome::from(&Err(CallFailure::Trapped(id("uptime"), String::new()))), Duration::from_secs(60));
+        calls.end(CallOutcome::from(&CallFailure::Trapped(id("uptime"), String::new())), Duration::from_secs(60));
         let text = metrics.encode().unwrap();
         for line in [
             r#"checkstack_build_info{version="1.2.3"} 1"#,
@@ -355,7 +353,7 @@ mod tests {
             CallFailure::TooDeep(id()),
             CallFailure::Quarantined(id(), 1),
         ];
-        let failed = kinds.map(|failure| CallOutcome::from(&Err(failure)));
+        let failed = kinds.map(|failure| CallOutcome::from(&failure));
         assert_eq!(CallOutcome::ALL[2..], failed);
         assert!(CallOutcome::ALL.iter().enumerate().all(|(place, outcome)| *outcome as usize == place));
     }

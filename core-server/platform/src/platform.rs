@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_control_api::SealingKey;
+use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{PluginEntry, PluginId, PluginSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,12 @@ use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::http::openapi;
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
+use crate::jobs::{self, JobsError};
 use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
 use crate::mounted_set::{self, MountedSetError};
-use crate::native::{self, MakeNativeParts, NativeDatabase, NativeParts};
+use crate::native::{self, MakeNativeParts, NativeDatabase, NativeParts, NativeServices};
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 
@@ -39,6 +41,8 @@ const PING: Duration = Duration::from_millis(1500);
 const CLOSE_IDLE_CONNECTIONS: Duration = Duration::from_secs(5);
 /// After a failure.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
+/// Jobs that are being done when the server ends.
+const JOBS: Duration = Duration::from_secs(5);
 const SWEEP_KEY_VALUE: Duration = Duration::from_secs(60);
 
 /// What the platform has to be told.
@@ -97,6 +101,9 @@ pub enum StartError {
     /// The sandbox for plugins cannot work here.
     #[error("plugins cannot be run on this machine: {0}")]
     Loader(String),
+    /// There are no queues of jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// A part of the server does not come up.
     #[error("the part '{part}' of the server does not come up: {problem}")]
     Native {
@@ -113,6 +120,7 @@ impl StartError {
         match self {
             Self::Database(error) => error.summary(),
             Self::Keys(_) => "the keys of the instance cannot be used",
+            Self::Jobs(_) => "the queues of jobs cannot be used",
             Self::Loader(_) => "plugins cannot be run on this machine",
             Self::Native { .. } => "a part of the server does not come up",
         }
@@ -182,13 +190,18 @@ impl Platform {
         let mounted = mounted_set::read(&settings.plugin_set_directory, &settings.instance, &*keys.verifying().await).await;
         let schema_users = SchemaUsers::new(database.clone(), settings.pod.clone());
         schema_users.begin().await?;
-        let native = self.start_native(native, &database).await?;
-        let core = self.core(keys, database.clone(), schema_users.clone(), loader, native);
+        let queues = jobs::begin(&database).await?;
+        let native =
+            self.start_native(native, NativeServices { database: NativeDatabase::new(database.clone()), queues: queues.clone() }).await?;
+        let core = self.core(keys, database.clone(), schema_users.clone(), loader, native, queues);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
         self.spawn_refresh(schema_users);
         self.spawn_announcement_of_rules();
+        let workers = jobs::run_workers(core.queues.clone(), self.shared.table.clone());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(workers).await });
         let begun = self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
         if !core.lifecycle.known(begun, ROUTES).await {
@@ -203,9 +216,8 @@ impl Platform {
         Ok(())
     }
 
-    async fn start_native(&self, make: impl MakeNativeParts, database: &Database) -> Result<NativeParts, StartError> {
-        let parts = make(NativeDatabase::new(database.clone()));
-        let parts = parts.map_err(|problem| StartError::Native { part: "all".to_owned(), problem })?;
+    async fn start_native(&self, make: impl MakeNativeParts, services: NativeServices) -> Result<NativeParts, StartError> {
+        let parts = make(services).map_err(|problem| StartError::Native { part: "all".to_owned(), problem })?;
         let failed = |(id, failure): (PluginId, PluginFailure)| StartError::Native { part: id.to_string(), problem: failure.message };
         native::bring_up(&parts.plugins).await.map_err(failed)?;
         self.shared.table.add_native(parts.plugins.iter().map(|part| {
@@ -215,7 +227,15 @@ impl Platform {
         Ok(parts)
     }
 
-    fn core(&self, keys: Keys, database: Database, schema_users: SchemaUsers, loader: Arc<dyn PluginLoader>, native: NativeParts) -> Core {
+    fn core(
+        &self,
+        keys: Keys,
+        database: Database,
+        schema_users: SchemaUsers,
+        loader: Arc<dyn PluginLoader>,
+        native: NativeParts,
+        queues: QueueManager,
+    ) -> Core {
         let settings = &self.settings;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
@@ -229,6 +249,7 @@ impl Platform {
             schema_users,
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
+            queues: queues.clone(),
             identity: native.identity.clone(),
             quarantines_changed: Arc::default(),
         };
@@ -240,7 +261,7 @@ impl Platform {
             sealing_key: keys.sealing.clone(),
         };
         let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
-        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native }
+        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native, queues }
     }
 
     /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
@@ -304,6 +325,7 @@ impl Platform {
     fn spawn_announcement_of_rules(&self) {
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
         let announce = async move {
+            let mut changes = shared.table.changes();
             let mut announced = None;
             loop {
                 let mut rules = shared.table.access_rules();
@@ -318,7 +340,9 @@ impl Platform {
                         }
                     }
                 }
-                shared.table.changed().await;
+                if changes.changed().await.is_err() {
+                    return;
+                }
             }
         };
         self.tasks.spawn(async move { stop.run_until_cancelled(announce).await });
@@ -360,6 +384,8 @@ impl Platform {
     pub async fn finish_shutdown(&self) {
         self.stop.cancel();
         if let Some(core) = self.shared.core.get() {
+            // Others get the jobs that are not done in time.
+            core.queues.stop(JOBS).await;
             core.lifecycle.shut_down().await;
             native::shut_down(&core.native.plugins).await;
             core.sessions.shut_down(Duration::from_secs(2)).await;

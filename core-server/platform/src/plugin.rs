@@ -19,6 +19,8 @@ use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
+pub use crate::jobs::PluginJobs;
+
 /// A plugin that has been loaded, and not more: nothing of it has run but `describe`.
 #[async_trait]
 pub trait Plugin: Send + Sync {
@@ -47,6 +49,11 @@ pub trait Plugin: Send + Sync {
     async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
         let _ = call;
         Err(CallError::new(ErrorCode::NotImplemented).into())
+    }
+
+    /// Does a job of a queue of its description.
+    async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
+        Ok(JobOutcome::Permanent(format!("the plugin has no worker for the queue '{}'", job.queue)))
     }
 
     /// Runs a probe of its description.
@@ -124,6 +131,45 @@ pub struct MaterialisedArtifact {
 pub struct Description {
     /// Readiness checks.
     pub probes: Vec<ProbeDescription>,
+    /// Queues whose jobs it does.
+    pub queues: Vec<QueueDescription>,
+}
+
+/// A queue of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDescription {
+    /// Unique within the plugin.
+    pub name: String,
+    /// Jobs that this replica does at once.
+    pub concurrency: u32,
+    /// Attempts after the first.
+    pub max_retries: u32,
+}
+
+/// A job of a plugin's queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueuedJob {
+    /// As the plugin calls it.
+    pub queue: String,
+    /// The same for each attempt.
+    pub id: String,
+    /// What was enqueued.
+    pub data: Value,
+    /// Attempts that have failed before this one.
+    pub attempts: u32,
+    /// Microseconds since 1970.
+    pub enqueued_at: u64,
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// It is done.
+    Done,
+    /// Another attempt may work.
+    Retry(String),
+    /// No attempt will work.
+    Permanent(String),
 }
 
 /// A readiness check that a plugin contributes.
@@ -287,6 +333,8 @@ pub struct PluginServices {
     pub settings: Option<Arc<dyn SettingsStore>>,
     /// The plugin's own schema. `None` without the grant `database`.
     pub sql: Option<Arc<dyn SqlDatabase>>,
+    /// Its queues. `None` without the grant `database`.
+    pub jobs: Option<Arc<PluginJobs>>,
     /// Requests to other plugins.
     pub peers: Arc<dyn PeerPlugins>,
 }

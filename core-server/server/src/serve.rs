@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use checkstack_auth::Auth;
+use checkstack_platform::native::NativeServices;
 use checkstack_platform::{Platform, PlatformSettings, serve as serve_connections};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +33,7 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
     let auth = settings.auth();
-    let native = |database| Auth::parts(database, auth);
+    let native = |services: NativeServices| Auth::parts(services.database, auth);
     let drain = settings.server.shutdown_deadline().saturating_sub(settings.server.shutdown_grace()) / 2;
     let mut connections = tokio::spawn(serve_connections(listener, platform.surface(), stop.clone(), drain));
     tokio::select! {

@@ -137,6 +137,7 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
         key_value: None,
         settings: None,
         sql: None,
+        jobs: None,
         peers: Arc::new(NoPeers),
     })
 }

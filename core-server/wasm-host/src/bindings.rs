@@ -23,6 +23,7 @@ wasmtime::component::bindgen!({
         "checkstack:plugin/sql": async,
         "checkstack:plugin/http-client": async,
         "checkstack:plugin/plugins": async,
+        "checkstack:plugin/jobs": async,
     },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },

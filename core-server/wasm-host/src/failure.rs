@@ -25,6 +25,7 @@ pub(crate) enum Phase {
     AfterPluginsReady,
     Handle,
     Procedure,
+    Work,
     Check,
     Shutdown,
 }
@@ -38,6 +39,7 @@ impl fmt::Display for Phase {
             Self::AfterPluginsReady => "after-plugins-ready",
             Self::Handle => "handle",
             Self::Procedure => "procedure",
+            Self::Work => "work",
             Self::Check => "check",
             Self::Shutdown => "shutdown",
         })

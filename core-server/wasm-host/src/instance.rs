@@ -9,13 +9,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkstack_platform::plugin::{Description, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome, ProcedureCall};
+use checkstack_platform::plugin::{
+    Description, JobOutcome, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome, ProcedureCall, QueueDescription, QueuedJob,
+};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::bindings::checkstack::plugin::types::Response;
-use crate::bindings::exports::checkstack::plugin::lifecycle::{Error as LifecycleError, Probe as GuestProbe};
+use crate::bindings::exports::checkstack::plugin::lifecycle::{Error as LifecycleError, Probe as GuestProbe, Queue as GuestQueue};
 use crate::bindings::exports::checkstack::plugin::procedures::CallError as GuestCallError;
+use crate::bindings::exports::checkstack::plugin::worker::{Error as WorkError, Job as GuestJob};
 use crate::bindings::{Plugin, PluginIndices};
 use crate::failure::{Cause, DeadlineExceeded, GuestFailure, Phase, cause_of, one_line};
 use crate::host::{CurrentCall, HostState, PluginContext};
@@ -148,7 +151,12 @@ impl Instance {
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
         let description = concluded(&mut self.store, Phase::Describe, deadline, result)?;
         let probe = |GuestProbe { name, critical }| ProbeDescription { name, critical };
-        Ok((Description { probes: description.probes.into_iter().map(probe).collect() }, description.contract))
+        let queue = |GuestQueue { name, concurrency, max_retries }| QueueDescription { name, concurrency, max_retries };
+        let described = Description {
+            probes: description.probes.into_iter().map(probe).collect(),
+            queues: description.queues.into_iter().map(queue).collect(),
+        };
+        Ok((described, description.contract))
     }
 
     /// `depth` is that of the call for which the instance is made: what `init` asks of other plugins
@@ -191,6 +199,21 @@ impl Instance {
         let running = self.exports.checkstack_plugin_procedures().call_run(&mut self.store, procedures::guest_call(call, input));
         let result = tokio::time::timeout_at(deadline.at.into(), running).await;
         concluded(&mut self.store, Phase::Procedure, deadline, result)
+    }
+
+    pub(crate) async fn work(&mut self, job: &QueuedJob, deadline: Deadline) -> Result<JobOutcome, GuestFailure> {
+        self.begin(CurrentCall::new(format!("job {}", job.id), deadline.at, true));
+        let data = job.data.to_string();
+        let QueuedJob { queue, id, attempts, enqueued_at, .. } = job;
+        let job = GuestJob { queue, id, data: &data, attempts: *attempts, enqueued_at: *enqueued_at };
+        let working = self.exports.checkstack_plugin_worker().call_work(&mut self.store, job);
+        let result = tokio::time::timeout_at(deadline.at.into(), working).await;
+        let shown = |message: String| one_line(&message, MAX_MESSAGE_CHARACTERS);
+        Ok(match concluded(&mut self.store, Phase::Work, deadline, result)? {
+            Ok(()) => JobOutcome::Done,
+            Err(WorkError::Retry(problem)) => JobOutcome::Retry(shown(problem)),
+            Err(WorkError::Permanent(problem)) => JobOutcome::Permanent(shown(problem)),
+        })
     }
 
     pub(crate) async fn check(&mut self, probe: &str, deadline: Deadline) -> Result<ProbeOutcome, GuestFailure> {

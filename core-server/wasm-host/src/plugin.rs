@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use checkstack_calls::contract::Offer;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    ACTIVATION_FACTOR, CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall,
-    ProcedureFailure, Usage,
+    ACTIVATION_FACTOR, CallFailure, Description, JobOutcome, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome,
+    ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob, Usage,
 };
 use checkstack_plugin_package::PluginId;
 use serde_json::Value;
@@ -23,7 +23,11 @@ use crate::pool::{self, Lease, Pool};
 use crate::{messages, procedures};
 
 const MAX_PROBES: usize = 32;
-const MAX_PROBE_NAME_BYTES: usize = 63;
+const MAX_QUEUES: usize = 8;
+/// Of a probe or a queue.
+const MAX_NAME_BYTES: usize = 63;
+const MAX_CONCURRENCY: u32 = 100;
+const MAX_RETRIES: u32 = 20;
 /// What the server itself wants of a plugin is at the beginning of a chain of calls.
 const OUTSIDE: u8 = 0;
 
@@ -169,6 +173,15 @@ impl Plugin for WasmPlugin {
         Ok(answer.map_err(invalid)??)
     }
 
+    async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
+        let working = |mut lease: Lease, deadline| async move {
+            let outcome = lease.initialised(deadline, OUTSIDE).await?.work(&job, deadline).await?;
+            lease.give_back();
+            Ok(outcome)
+        };
+        self.call(Phase::Work, working).await
+    }
+
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
         let probe = probe.to_owned();
         let checking = |mut lease: Lease, deadline| async move {
@@ -209,22 +222,34 @@ fn invalid_description(problem: String) -> PluginFailure {
     PluginFailure::terminal(PluginReason::InvalidPackage, format!("describe {problem}"))
 }
 
-fn check_description(description: &Description) -> Result<(), PluginFailure> {
+fn check_description(Description { probes, queues }: &Description) -> Result<(), PluginFailure> {
+    check_names("probe", MAX_PROBES, probes.iter().map(|probe| probe.name.as_str()))?;
+    check_names("queue", MAX_QUEUES, queues.iter().map(|queue| queue.name.as_str()))?;
+    for QueueDescription { name, concurrency, max_retries } in queues {
+        if !(1..=MAX_CONCURRENCY).contains(concurrency) || *max_retries > MAX_RETRIES {
+            return Err(invalid_description(format!(
+                "names queue '{name}' with {concurrency} jobs at once and {max_retries} retries; 1 to {MAX_CONCURRENCY}, and 0 to {MAX_RETRIES}, are allowed"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Names are shown, and are parts of other names.
+fn check_names<'a>(what: &str, most: usize, names: impl ExactSizeIterator<Item = &'a str>) -> Result<(), PluginFailure> {
     let invalid = |problem: String| Err(invalid_description(problem));
-    let probes = &description.probes;
-    if probes.len() > MAX_PROBES {
-        return invalid(format!("names {} probes; at most {MAX_PROBES} are allowed", probes.len()));
+    if names.len() > most {
+        return invalid(format!("names {} {what}s; at most {most} are allowed", names.len()));
     }
     let mut seen = std::collections::BTreeSet::new();
-    for probe in probes {
-        let name = probe.name.as_str();
+    for name in names {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.is_empty() || name.len() > MAX_PROBE_NAME_BYTES || !name.bytes().all(is_plain) {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_plain) {
             let shown = messages::shown(name);
-            return invalid(format!("names probe '{shown}'; a name has 1 to {MAX_PROBE_NAME_BYTES} letters, digits and '-', '_', '.'"));
+            return invalid(format!("names {what} '{shown}'; a name has 1 to {MAX_NAME_BYTES} letters, digits and '-', '_', '.'"));
         }
         if !seen.insert(name) {
-            return invalid(format!("names probe '{name}' twice"));
+            return invalid(format!("names {what} '{name}' twice"));
         }
     }
     Ok(())
@@ -238,7 +263,24 @@ mod tests {
 
     fn check(names: &[&str]) -> Result<(), PluginFailure> {
         let probe = |name: &&str| ProbeDescription { name: (*name).into(), critical: true };
-        check_description(&Description { probes: names.iter().map(probe).collect() })
+        check_description(&Description { probes: names.iter().map(probe).collect(), queues: vec![] })
+    }
+
+    #[test]
+    fn queues_are_few_and_have_limits() {
+        let queue = |name: &str, concurrency, max_retries| QueueDescription { name: name.into(), concurrency, max_retries };
+        let check = |queues| check_description(&Description { probes: vec![], queues });
+        assert_eq!(check(vec![queue("mail", 1, 0), queue("checks", 100, 20)]), Ok(()));
+        for queues in [
+            vec![queue("mail", 0, 3)],
+            vec![queue("mail", 101, 3)],
+            vec![queue("mail", 1, 21)],
+            vec![queue("a b", 1, 1)],
+            vec![queue("mail", 1, 1), queue("mail", 1, 1)],
+            (0..9).map(|number| queue(&format!("q{number}"), 1, 1)).collect(),
+        ] {
+            assert!(check(queues.clone()).is_err_and(|failure| failure.reason == PluginReason::InvalidPackage), "{queues:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use crate::bindings::checkstack::plugin::{config, types};
-use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, procedures, readiness};
+use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, procedures, readiness, worker};
+use crate::clock::Timestamp;
+use crate::jobs::{Job, JobError, Queue};
 use crate::plugin::read_config;
 use crate::request::Params;
 use crate::{Account, Call, Caller, Error, InitError, IntoResponse, Plugin, Probe, Procedures, Request, Response, Router, http, logging};
@@ -54,6 +56,7 @@ pub struct Running<P> {
     plugin: P,
     router: Router<P>,
     procedures: Procedures<P>,
+    queues: Vec<Queue<P>>,
     probes: Vec<Probe<P>>,
 }
 
@@ -72,9 +75,15 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
     fn describe() -> lifecycle::Description {
         logging::set_up();
         let probe = |probe: Probe<E::Plugin>| lifecycle::Probe { name: probe.name.to_owned(), critical: probe.critical };
+        let queue = |queue: Queue<E::Plugin>| lifecycle::Queue {
+            name: queue.name.to_owned(),
+            concurrency: queue.concurrency,
+            max_retries: queue.max_retries,
+        };
         lifecycle::Description {
             probes: E::Plugin::probes().into_iter().map(probe).collect(),
             contract: E::Plugin::procedures().contract().map(|contract| contract.to_string()),
+            queues: E::Plugin::queues().into_iter().map(queue).collect(),
         }
     }
 
@@ -90,7 +99,7 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
         }
         let config = read_config(&E::Plugin::config_format(), config::version(), &config::get())?;
         let plugin = E::Plugin::init(config)?;
-        let running = Running { plugin, router, procedures, probes: E::Plugin::probes() };
+        let running = Running { plugin, router, procedures, queues: E::Plugin::queues(), probes: E::Plugin::probes() };
         E::running().with(|place| place.set(running)).map_err(|_| lifecycle::Error::Failed("init was called twice".to_owned()))
     }
 
@@ -124,6 +133,19 @@ impl<E: Exported> procedures::Guest for Component<E> {
     }
 }
 
+impl<E: Exported> worker::Guest for Component<E> {
+    fn work(job: worker::Job) -> Result<(), worker::Error> {
+        let worker::Job { queue, id, data, attempts, enqueued_at } = job;
+        let enqueued_at = Timestamp::from_unix_microseconds(i64::try_from(enqueued_at).unwrap_or(i64::MAX));
+        let job = Job { id, attempts, enqueued_at };
+        let done = Self::with(|running| match running.queues.iter().find(|known| known.name == queue) {
+            Some(known) => (known.work)(&running.plugin, &data, &job),
+            None => Err(JobError::permanent(format!("the plugin has no queue '{queue}'"))),
+        });
+        Ok(done.unwrap_or_else(|| Err(JobError::retry("the plugin is not initialised")))?)
+    }
+}
+
 impl<E: Exported> readiness::Guest for Component<E> {
     fn check(name: String) -> readiness::Outcome {
         let outcome = Self::with(|running| match running.probes.iter().find(|probe| probe.name == name) {
@@ -145,6 +167,15 @@ impl From<procedures::Caller> for Caller {
             procedures::Caller::User(user) => Self::User(account(user)),
             procedures::Caller::Application(application) => Self::Application(account(application)),
             procedures::Caller::Plugin(id) => Self::Plugin(id),
+        }
+    }
+}
+
+impl From<JobError> for worker::Error {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Retry(message) => Self::Retry(message),
+            JobError::Permanent(message) => Self::Permanent(message),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{IntoResponse, Json, Response, http, kv, peers, settings, sql};
+use crate::{IntoResponse, Json, Response, http, jobs, kv, peers, settings, sql};
 
 /// Why a request is not answered as asked: a status, and a sentence for who asked.
 ///
@@ -152,6 +152,13 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
     if let Some(error) = error.downcast_ref::<settings::Error>() {
         return matches!(error, settings::Error::Unavailable(_)).then_some((503, "the database does not answer"));
     }
+    if let Some(error) = error.downcast_ref::<jobs::Error>() {
+        return match error {
+            jobs::Error::Unavailable(_) => Some((503, "the database does not answer")),
+            jobs::Error::Full(_) => Some((503, "too much is to be done already")),
+            jobs::Error::Denied(_) | jobs::Error::Invalid(_) => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<peers::Error>() {
         return match error {
             peers::Error::Unavailable(_) => Some((503, "a plugin that this one needs is not running")),
@@ -198,13 +205,14 @@ mod tests {
             Error::from(sql::Error::Unavailable("down".into())).status(),
             Error::from(kv::Error::Unavailable("down".into())).status(),
             Error::from(settings::Error::Unavailable("down".into())).status(),
+            Error::from(jobs::Error::Full("10,000 wait".into())).status(),
             Error::from(peers::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Failed("trapped".into())).status(),
             Error::from(http::Error::Timeout("2 s".into())).status(),
             Error::from(kv::Error::Denied("database".into())).status(),
             Error::from("x".parse::<u8>().unwrap_err()).status(),
         ];
-        assert_eq!(statuses, [503, 503, 503, 503, 502, 504, 500, 500]);
+        assert_eq!(statuses, [503, 503, 503, 503, 503, 502, 504, 500, 500]);
     }
 
     #[test]

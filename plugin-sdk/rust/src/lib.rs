@@ -2,7 +2,7 @@
 //!
 //! A plugin is a type that implements [`Plugin`]. It is made from its typed configuration, answers
 //! HTTP below `/api/<plugin id>/`, and reaches the rest of the world through the modules of this
-//! crate: [`sql`], [`kv`], [`settings`], [`http`], [`peers`], [`clock`], and the macros of [`log`].
+//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`http`], [`peers`], [`clock`], and the macros of [`log`].
 //!
 //! ```no_run
 //! use checkstack_plugin::{Error, InitError, Json, Plugin, Request, Router, kv, log};
@@ -69,6 +69,7 @@ mod versioned;
 
 pub mod clock;
 pub mod http;
+pub mod jobs;
 pub mod kv;
 pub mod peers;
 pub mod settings;

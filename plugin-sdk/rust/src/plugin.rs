@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::jobs::Queue;
 use crate::versioned::{VersionError, Versioned};
 use crate::{Probe, Procedures, Router};
 
@@ -32,6 +33,11 @@ pub trait Plugin: Sized + 'static {
     /// What it offers to callers.
     fn procedures() -> Procedures<Self> {
         Procedures::new()
+    }
+
+    /// Queues, and what does their jobs.
+    fn queues() -> Vec<Queue<Self>> {
+        Vec::new()
     }
 
     /// What it adds to the server's readiness. Called before `init`.

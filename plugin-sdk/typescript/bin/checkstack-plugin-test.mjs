@@ -23,6 +23,7 @@ const HOST = {
   sql: ["query", "execute", "transact"],
   "http-client": ["send"],
   plugins: ["call"],
+  jobs: ["enqueue", "schedule", "cancel", "scheduled"],
 };
 
 /** Answers `checkstack:plugin/…` with what the running test has put in place. */

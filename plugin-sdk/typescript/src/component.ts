@@ -2,6 +2,7 @@
 
 import * as hostConfig from "checkstack:plugin/config@0.2.0";
 import { HostError, HttpError, InvalidConfig, messageOf } from "./errors.ts";
+import { PermanentFailure, type HostJob } from "./jobs.ts";
 import * as log from "./log.ts";
 import type { Plugin } from "./plugin.ts";
 import { codeFor, type HostCall } from "./procedures.ts";
@@ -12,19 +13,21 @@ import { VersionError, Versioned } from "./versioned.ts";
 
 interface Component {
   lifecycle: {
-    describe(): { probes: { name: string; critical: boolean }[]; contract: string | null };
+    describe(): { probes: { name: string; critical: boolean }[]; contract: string | null; queues: { name: string; concurrency: number; maxRetries: number }[] };
     init(): void;
     afterPluginsReady(): void;
     shutdown(): void;
   };
   handler: { handle(request: HostRequest): { status: number; headers: Header[]; body: Uint8Array } };
   procedures: { run(call: HostCall): string | null };
+  worker: { work(job: HostJob): void };
   readiness: { check(probe: string): { ok: boolean; message: string | null } };
 }
 
-/** The four interfaces that the plugin world exports. */
+/** The interfaces that the plugin world exports. */
 export function componentOf<Config>(plugin: Plugin<Config>): Component {
   const probes = plugin.probes ?? {};
+  const queues = plugin.queues ?? {};
   let config: Config;
   let initialised = false;
 
@@ -33,6 +36,7 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
       describe: () => ({
         probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })),
         contract: plugin.offer.contract(),
+        queues: Object.keys(queues).map((name) => ({ name, concurrency: queues[name]!.concurrency ?? 1, maxRetries: queues[name]!.retries ?? 3 })),
       }),
       init() {
         startOrThrow(() => {
@@ -68,6 +72,20 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
         } catch (thrown) {
           // A record of the world.
           throw { ...refusalFor(thrown), data: null };
+        }
+      },
+    },
+    worker: {
+      work({ queue, id, data, attempts, enqueuedAt }) {
+        try {
+          const known = queues[queue];
+          if (known === undefined) throw new PermanentFailure(`the plugin has no queue '${queue}'`);
+          if (!initialised) throw new Error("the plugin is not initialised");
+          const done: unknown = known.work(JSON.parse(data), config, { id, attempts, enqueuedAt: new Date(enqueuedAt / 1_000) });
+          if (done instanceof Promise) throw new PermanentFailure(`what does the jobs of ${queue} returned a promise; it must be synchronous`);
+        } catch (thrown) {
+          if (!(thrown instanceof PermanentFailure || thrown instanceof HostError)) log.error(messageOf(thrown), stackOf(thrown));
+          throw { tag: thrown instanceof PermanentFailure ? "permanent" : "retry", val: messageOf(thrown) };
         }
       },
     },

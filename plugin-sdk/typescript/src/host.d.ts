@@ -41,6 +41,18 @@ declare module "checkstack:plugin/settings@0.2.0" {
   export function ids(after: string | null, limit: number): string[];
 }
 
+declare module "checkstack:plugin/jobs@0.2.0" {
+  export function enqueue(queue: string, data: string, options: { priority: number; delay: number; id: string | null }): string;
+  export function schedule(
+    queue: string,
+    id: string,
+    data: string,
+    recurrence: { tag: "interval"; val: number } | { tag: "cron"; val: { pattern: string; timeZone: string } },
+  ): void;
+  export function cancel(queue: string, id: string): boolean;
+  export function scheduled(queue: string): string[];
+}
+
 declare module "checkstack:plugin/sql@0.2.0" {
   export type Value =
     | { tag: "null" }

@@ -7,7 +7,9 @@ export { Procedures, type AccessRule, type Call, type ProcedureCaller, type Proc
 export { Reply, type OutgoingOptions } from "./outgoing.ts";
 export { sql, Statement, TypedValue, type Column, type Parameter } from "./sql.ts";
 export * as clock from "./clock.ts";
+export { PermanentFailure, type Job, type QueueDefinition } from "./jobs.ts";
 export * as http from "./http.ts";
+export * as jobs from "./jobs.ts";
 export * as kv from "./kv.ts";
 export * as log from "./log.ts";
 export * as peers from "./peers.ts";

@@ -1,3 +1,4 @@
+import type { QueueDefinition } from "./jobs.ts";
 import { Procedures } from "./procedures.ts";
 import { Router } from "./router.ts";
 import type { Migration } from "./versioned.ts";
@@ -37,6 +38,8 @@ export interface PluginDefinition<Config> {
   routes?(router: Router<Config>): unknown;
   /** What other programs are to call. */
   procedures?(procedures: Procedures<Config>): unknown;
+  /** Queues by name, and what does their jobs. */
+  queues?: Record<string, QueueDefinition<Config, any>>;
   /** What it adds to the server's readiness, by name. */
   probes?: Record<string, Probe<Config>>;
   /**

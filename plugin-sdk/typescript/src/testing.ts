@@ -2,6 +2,7 @@
 
 import { componentOf } from "./component.ts";
 import { InvalidConfig, ProcedureError } from "./errors.ts";
+import { PermanentFailure } from "./jobs.ts";
 import type { Plugin } from "./plugin.ts";
 import type { HostCall, ProcedureCaller } from "./procedures.ts";
 import type { Header } from "./request.ts";
@@ -30,6 +31,15 @@ export interface TestSetting {
   data: unknown;
 }
 
+/** A job that was enqueued. */
+export interface TestJob {
+  queue: string;
+  id: string;
+  data: unknown;
+  priority: number;
+  delayMilliseconds: number;
+}
+
 /** An answer as a test writes and reads it. */
 export interface TestReply {
   status?: number;
@@ -49,6 +59,12 @@ export interface RunningPlugin {
   /** Calls a procedure, which nobody guards or checks here. Throws a `ProcedureError` when the plugin says no. */
   call<T = any>(procedure: string, input?: unknown, caller?: ProcedureCaller): T;
   request(method: string, path: string, request?: TestRequest): { status: number; headers: Record<string, string>; text: string; json<T = any>(): T };
+  /** Has a job done, as the server would. Throws what it throws: a `PermanentFailure`, or an error after which it is tried again. */
+  work(queue: string, data: unknown, attempts?: number): void;
+  /** Jobs that were enqueued, in order. */
+  readonly jobs: TestJob[];
+  /** Schedules by queue and id: `mail/digest`. */
+  readonly schedules: Map<string, { data: unknown; recurrence: object }>;
   /** The outcome of a probe. */
   probe(name: string): { ok: boolean; message: string | null };
   /** What is in the key-value store: text by key. */
@@ -65,6 +81,8 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
   const kv: RunningPlugin["kv"] = new Map();
   const settings: RunningPlugin["settings"] = server.settings ?? new Map();
   const log: RunningPlugin["log"] = [];
+  const jobs: TestJob[] = [];
+  const schedules: RunningPlugin["schedules"] = new Map();
   const reply = ({ status = 200, headers = {}, body = "" }: TestReply) => ({ status, headers: entries(headers), body: encode(asText(body)) });
 
   (globalThis as Record<string, unknown>)["checkstackTestHost"] = {
@@ -79,6 +97,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
         [...kv.keys()].filter((key) => key.startsWith(prefix) && (after === null || key > after)).sort().slice(0, limit),
     },
     settings: settingsIn(settings),
+    jobs: jobsIn(plugin.queues ?? {}, jobs, schedules),
     sql: {
       query: (statement: HostStatement) => rowsOf(answerSql(server, statement)),
       execute: (statement: HostStatement) => Number(answerSql(server, statement)),
@@ -114,6 +133,16 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     kv,
     settings,
     log,
+    jobs,
+    schedules,
+    work(queue, data, attempts = 0) {
+      try {
+        component.worker.work({ queue, id: "test", data: JSON.stringify(data), attempts, enqueuedAt: Date.now() * 1_000 });
+      } catch (thrown) {
+        const { tag, val } = thrown as { tag: string; val: string };
+        throw tag === "permanent" ? new PermanentFailure(val) : new Error(val);
+      }
+    },
     probe: (name) => component.readiness.check(name),
     call(procedure, input, caller = { kind: "anonymous" }) {
       const call: HostCall = { procedure, input: input === undefined ? null : JSON.stringify(input), caller: toHost(caller), correlationId: "test" };
@@ -144,6 +173,28 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
         json: () => JSON.parse(text),
       };
     },
+  };
+}
+
+/** Nothing is done by itself: see `work`. */
+function jobsIn(queues: object, jobs: TestJob[], schedules: RunningPlugin["schedules"]) {
+  const known = (queue: string) => {
+    if (!(queue in queues)) throw refusal("invalid", `the plugin describes no queue '${queue}'`);
+  };
+  return {
+    enqueue(queue: string, data: string, { priority, delay, id }: { priority: number; delay: number; id: string | null }) {
+      known(queue);
+      const waiting = id !== null && jobs.some((job) => job.queue === queue && job.id === id);
+      const job = { queue, id: id ?? `job-${jobs.length + 1}`, data: JSON.parse(data), priority, delayMilliseconds: delay };
+      if (!waiting) jobs.push(job);
+      return job.id;
+    },
+    schedule(queue: string, id: string, data: string, recurrence: { tag: string; val: object }) {
+      known(queue);
+      schedules.set(`${queue}/${id}`, { data: JSON.parse(data), recurrence });
+    },
+    cancel: (queue: string, id: string) => schedules.delete(`${queue}/${id}`),
+    scheduled: (queue: string) => [...schedules.keys()].filter((key) => key.startsWith(`${queue}/`)).map((key) => key.slice(queue.length + 1)),
   };
 }
 

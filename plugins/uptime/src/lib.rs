@@ -5,7 +5,10 @@ mod duration;
 mod results;
 mod settings;
 
+use std::time::Duration;
+
 use checkstack_plugin::clock::{self, Stopwatch};
+use checkstack_plugin::jobs::{self, Job, JobError, Queue, Recurrence};
 use checkstack_plugin::{AccessRule, Call, Error, InitError, Plugin, Probe, Procedure, Procedures, log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +53,19 @@ impl Plugin for Uptime {
                     .public()
                     .needs(&["check.manage"]),
             )
+    }
+
+    fn queues() -> Vec<Queue<Self>> {
+        // What is not done in time is done by the next run.
+        vec![Queue::new(Self::CHECKS, Self::scheduled_checks).retries(0)]
+    }
+
+    fn after_plugins_ready(&self) -> Result<(), InitError> {
+        match self.settings.interval.into() {
+            Duration::ZERO => jobs::cancel(Self::CHECKS, Self::ALL).map(drop)?,
+            every => jobs::schedule(Self::CHECKS, Self::ALL, &(), Recurrence::Interval(every))?,
+        }
+        Ok(())
     }
 
     fn probes() -> Vec<Probe<Self>> {
@@ -101,7 +117,20 @@ struct History {
 }
 
 impl Uptime {
+    /// The queue of runs,
+    const CHECKS: &str = "checks";
+    /// and its only schedule.
+    const ALL: &str = "all";
+
+    fn scheduled_checks(&self, (): (), _: &Job) -> Result<(), JobError> {
+        self.check_targets().map(drop).map_err(|error| JobError::retry(error.to_string()))
+    }
+
     fn run_checks(&self, (): (), _: &Call) -> Result<Run, Error> {
+        self.check_targets()
+    }
+
+    fn check_targets(&self) -> Result<Run, Error> {
         let now = clock::now();
         let plan = check::plan(&self.settings, &results::last_checks(&self.settings.targets)?, now);
         let stopwatch = Stopwatch::start();

@@ -17,6 +17,9 @@ pub(crate) struct Settings {
     /// Results are kept this long.
     #[serde(default = "default_retention")]
     pub(crate) retention: Span,
+    /// All targets are checked so often, by one replica; 0s: only when somebody asks for it.
+    #[serde(default = "default_interval")]
+    pub(crate) interval: Span,
     /// A target is not asked again within this time, whoever asks for it: anybody may.
     #[serde(default = "default_min_interval")]
     pub(crate) min_interval: Span,
@@ -45,6 +48,10 @@ fn default_retention() -> Span {
     Span::from_hours(7 * 24)
 }
 
+fn default_interval() -> Span {
+    Span::from_millis(60_000)
+}
+
 fn default_min_interval() -> Span {
     Span::from_millis(5_000)
 }
@@ -59,6 +66,7 @@ fn default_timeout() -> Span {
 
 impl Settings {
     const MOST_TARGETS: usize = 100;
+    const SHORTEST_INTERVAL: Span = Span::from_millis(1_000);
 
     /// All that is wrong, in one sentence.
     pub(crate) fn validate(&self) -> Result<(), String> {
@@ -73,6 +81,9 @@ impl Settings {
             if !names.insert(&target.name) {
                 problems.push(format!("`{place}.name`: '{}' is the name of another target", target.name));
             }
+        }
+        if !self.interval.0.is_zero() && self.interval < Self::SHORTEST_INTERVAL {
+            problems.push(format!("`interval` ({}) is shorter than {}; 0s turns it off", self.interval, Self::SHORTEST_INTERVAL));
         }
         if self.retention < self.window {
             problems.push(format!("`retention` ({}) is shorter than `window` ({})", self.retention, self.window));

@@ -9,6 +9,7 @@ mod critical_plugins;
 mod database_outage;
 mod deletion;
 mod installation;
+mod jobs;
 mod key_rotation;
 mod procedures;
 mod rollback;

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Pg
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::division::LISTENER;
 use super::{Database, DatabaseError, DatabaseSettings, Heartbeat, Shares, core_schema};
 use crate::backoff;
 
@@ -41,7 +42,7 @@ pub(super) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<
     // Before others take its place; whether the goodbye arrives does not matter.
     let _ = tokio::time::timeout(GOODBYE, connection.close()).await;
     Ok(Database {
-        core: pool(&options, settings.connections.core, &CORE),
+        core: pool(&options, settings.connections.core + LISTENER, &CORE),
         key_value: pool(&options, settings.connections.key_value, &KEY_VALUE),
         key_value_shares: Shares::new(settings.connections.key_value_per_plugin),
         heartbeat: Heartbeat::new(&options),

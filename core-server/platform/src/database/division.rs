@@ -3,21 +3,23 @@
 
 /// Connections of one pod, unless the settings say otherwise: three replicas, and one more while a
 /// rollout replaces them, fit into a `max_connections` of 100 and leave some.
-pub const DEFAULT_CONNECTIONS: u32 = 20;
+pub const DEFAULT_CONNECTIONS: u32 = 21;
 /// With less, plugins could not work beside each other.
-pub const FEWEST_CONNECTIONS: u32 = 10;
+pub const FEWEST_CONNECTIONS: u32 = 11;
 
 /// Uploads of artifacts at the same time. Each takes up to minutes, on a connection of its own.
 pub(crate) const UPLOADS: u32 = 2;
 /// For the readiness probe.
 const PROBE: u32 = 1;
+/// Hears of new jobs.
+pub(crate) const LISTENER: u32 = 1;
 /// For ending what a plugin has left running; see [`super::sessions`].
 const TERMINATOR: u32 = 1;
 
 /// Who in a pod may have how many connections at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionDivision {
-    /// The core's own work.
+    /// The core's own work, jobs included.
     pub core: u32,
     /// The key-value stores of all plugins.
     pub key_value: u32,
@@ -33,7 +35,7 @@ impl ConnectionDivision {
     /// Divides `total`, which counts as [`FEWEST_CONNECTIONS`] if it is less. One plugin never gets more
     /// than half of what there is for all.
     pub fn of(total: u32) -> Self {
-        let rest = total.max(FEWEST_CONNECTIONS) - UPLOADS - PROBE - TERMINATOR;
+        let rest = total.max(FEWEST_CONNECTIONS) - UPLOADS - PROBE - LISTENER - TERMINATOR;
         let (core, key_value) = ((rest / 4).clamp(2, 6), (rest / 4).clamp(2, 6));
         let plugins = rest - core - key_value;
         Self { core, key_value, key_value_per_plugin: key_value / 2, plugins, per_plugin: (plugins / 2).min(4) }
@@ -41,7 +43,7 @@ impl ConnectionDivision {
 
     /// What the pod has at most, all together.
     pub fn total(&self) -> u32 {
-        self.core + self.key_value + self.plugins + UPLOADS + PROBE + TERMINATOR
+        self.core + self.key_value + self.plugins + UPLOADS + PROBE + LISTENER + TERMINATOR
     }
 }
 

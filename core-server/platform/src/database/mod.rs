@@ -130,6 +130,11 @@ impl Database {
         Ok(tokio::time::timeout(deadline, open).await.map_err(|_| DatabaseError::no_answer(deadline))??)
     }
 
+    /// The core's own connections, for its jobs: few at a time, and one for as long as the server runs.
+    pub(crate) fn jobs_pool(&self) -> PgPool {
+        self.core.clone()
+    }
+
     /// How to connect, as the core.
     pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options

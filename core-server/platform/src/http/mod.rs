@@ -25,6 +25,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
+use checkstack_jobs::QueueManager;
 use http::StatusCode;
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -77,6 +78,7 @@ pub(crate) struct Core {
     pub(crate) store: ArtifactStore,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) native: NativeParts,
+    pub(crate) queues: QueueManager,
 }
 
 /// Answers requests.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkstack_control_api::report::PluginReason;
+use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use futures::FutureExt as _;
 use serde_json::{Map, Value};
@@ -24,8 +25,8 @@ use crate::dispatch::{DispatchTable, Endpoint, Peers};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::plugin::{
-    ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginServices, ProbeDescription,
-    ProbeOutcome,
+    ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginJobs, PluginLoader, PluginServices,
+    ProbeDescription, ProbeOutcome,
 };
 use crate::quarantine::Quarantine;
 
@@ -52,6 +53,8 @@ pub(crate) struct Stages {
     pub(crate) schema_users: SchemaUsers,
     pub(crate) table: Arc<DispatchTable>,
     pub(crate) metrics: Metrics,
+    /// For the jobs of plugins.
+    pub(crate) queues: QueueManager,
     /// Who grants access. None in a server that knows nobody.
     pub(crate) identity: Option<Arc<dyn Identity>>,
     /// Told when calls to a plugin begin, or cease, to be refused because it traps.
@@ -72,8 +75,21 @@ impl Stages {
     pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Map<String, Value>) -> Result<Loaded, PluginFailure> {
         let artifact = self.materialiser.materialise(entry).await?;
         let peers = Arc::new(Peers::default());
-        let load = self.loader.load(entry, &artifact, self.services(entry, config, peers.clone()));
+        let services = self.services(entry, config, peers.clone());
+        let jobs = services.jobs.clone();
+        let load = self.loader.load(entry, &artifact, services);
         let plugin = guarded("loading", LOAD, "what is being compiled goes on, and is waited for again", load).await?;
+        let queues = &plugin.description().queues;
+        match jobs {
+            Some(jobs) => jobs.describe(queues),
+            None if queues.is_empty() => {}
+            None => {
+                return Err(PluginFailure::terminal(
+                    PluginReason::InvalidConfig,
+                    "the plugin has queues of jobs, but it is not granted a database: set spec.grants.database to true",
+                ));
+            }
+        }
         Ok(Loaded { plugin, peers, artifact })
     }
 
@@ -197,6 +213,7 @@ impl Stages {
         });
         let key_value = has_database.then(|| Arc::new(PluginKeyValue::new(self.database.clone(), plugin_id.clone())) as _);
         let settings = has_database.then(|| Arc::new(PluginSettings::new(self.database.clone(), plugin_id.clone())) as _);
+        let jobs = has_database.then(|| Arc::new(PluginJobs::new(self.queues.clone(), plugin_id.clone())));
         PluginServices {
             plugin_id,
             config: Arc::new(config),
@@ -206,6 +223,7 @@ impl Stages {
             key_value,
             settings,
             sql,
+            jobs,
             peers,
         }
     }

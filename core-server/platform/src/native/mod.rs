@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
 
@@ -39,10 +40,19 @@ pub struct NativeParts {
     pub identity: Option<Arc<dyn Identity>>,
 }
 
-/// Makes the native plugins, once the database answers.
-pub trait MakeNativeParts: FnOnce(NativeDatabase) -> Result<NativeParts, String> + Send {}
+/// What native plugins are made with.
+#[derive(Clone)]
+pub struct NativeServices {
+    /// Each has a schema of its own.
+    pub database: NativeDatabase,
+    /// The queues of all plugins.
+    pub queues: QueueManager,
+}
 
-impl<Make: FnOnce(NativeDatabase) -> Result<NativeParts, String> + Send> MakeNativeParts for Make {}
+/// Makes the native plugins, once the database answers.
+pub trait MakeNativeParts: FnOnce(NativeServices) -> Result<NativeParts, String> + Send {}
+
+impl<Make: FnOnce(NativeServices) -> Result<NativeParts, String> + Send> MakeNativeParts for Make {}
 
 /// Initialises all, and tells each that all are. The one that failed is named.
 pub(crate) async fn bring_up(plugins: &[NativePlugin]) -> Result<(), (PluginId, PluginFailure)> {

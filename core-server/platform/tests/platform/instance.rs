@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use checkstack_control_api::report::{PluginReport, PluginSetDelivery, PluginState, PodReport};
 use checkstack_control_api::{SealingKey, SecretValues, SigningKey, paths, sealed, set_signature, token};
-use checkstack_platform::native::{NativeDatabase, NativeParts};
+use checkstack_platform::native::{NativeParts, NativeServices};
 use checkstack_platform::plugin::PluginLoader;
 use checkstack_platform::{DatabaseSettings, MakeLoader, Platform, PlatformSettings, serve};
 use checkstack_plugin_package::{Digest, PluginEntry, PluginSet};
@@ -114,7 +114,7 @@ impl Instance {
 }
 
 /// A server without parts of its own.
-pub(crate) fn no_native_parts(_: NativeDatabase) -> Result<NativeParts, String> {
+pub(crate) fn no_native_parts(_: NativeServices) -> Result<NativeParts, String> {
     Ok(NativeParts::default())
 }
 

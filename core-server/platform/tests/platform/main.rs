@@ -18,6 +18,7 @@ mod connections;
 mod control;
 mod identity;
 mod isolation;
+mod jobs;
 mod key_value;
 mod large_answers;
 mod lifecycle;

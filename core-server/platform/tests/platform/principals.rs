@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use checkstack_calls::access::{AccessRule, Account, Permissions, Principal, RuleId};
 use checkstack_calls::gate::TeamGrants;
 use checkstack_platform::identity::{Identity, NotIdentified};
-use checkstack_platform::native::{NativeDatabase, NativeParts};
+use checkstack_platform::native::{NativeParts, NativeServices};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ async fn catalog(instance: &Instance) -> (Pod, Arc<Known>) {
     instance.scripts.set("catalog", Script { contract: Some(contract()), ..Script::default() });
     let known = Arc::new(Known::default());
     let identity = known.clone();
-    let parts = move |_: NativeDatabase| Ok(NativeParts { plugins: vec![], identity: Some(identity) });
+    let parts = move |_: NativeServices| Ok(NativeParts { plugins: vec![], identity: Some(identity) });
     let pod = instance.new_pod("pod").await;
     pod.platform.start(instance.loader(), parts).await.unwrap();
     pod.run(1, &[&package("catalog", &[])]).await;

@@ -11,8 +11,8 @@ use checkstack_calls::contract::{Contract, Offer};
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    CallFailure, Caller, Description, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
-    PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, Usage,
+    CallFailure, Caller, Description, JobOutcome, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
+    PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob, Usage,
 };
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -26,10 +26,16 @@ pub(crate) struct Script {
     pub(crate) ready: Step,
     pub(crate) call: Answer,
     pub(crate) probes: Vec<ProbeDescription>,
+    pub(crate) queues: Vec<QueueDescription>,
+    /// What comes of a job, by its data; others are done.
+    pub(crate) jobs: Vec<(Value, JobResult)>,
     pub(crate) shutdown_hangs: bool,
     /// A contract, as JSON. What its procedures give is a `result` in their input, else who called them with what.
     pub(crate) contract: Option<Value>,
 }
+
+/// What comes of a job.
+pub(crate) type JobResult = Result<JobOutcome, fn(PluginId) -> CallFailure>;
 
 /// What a step of its life does.
 #[derive(Clone, Default)]
@@ -143,7 +149,7 @@ impl PluginLoader for Scripts {
         };
         script.load.run(&services).await?;
         self.0.services.lock().unwrap().insert(entry.plugin_id.to_string(), services.clone());
-        let description = Description { probes: script.probes.clone() };
+        let description = Description { probes: script.probes.clone(), queues: script.queues.clone() };
         let contract = script.contract.clone().map(|contract| serde_json::from_value::<Contract>(contract).unwrap());
         let offer = contract.map(|contract| contract.offer(entry.plugin_id.clone()).unwrap());
         Ok(Arc::new(Scripted { name, script, services, description, offer, scripts: self.clone() }))
@@ -246,6 +252,15 @@ impl Plugin for Scripted {
 
     fn offer(&self) -> Option<&Offer> {
         self.offer.as_ref()
+    }
+
+    async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
+        self.scripts.note(format!("{} does {} of {} after {} attempts", self.name, job.data, job.queue, job.attempts));
+        match self.script.jobs.iter().find(|(data, _)| *data == job.data) {
+            Some((_, Ok(outcome))) => Ok(outcome.clone()),
+            Some((_, Err(failure))) => Err(failure(self.services.plugin_id.clone())),
+            None => Ok(JobOutcome::Done),
+        }
     }
 
     async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {

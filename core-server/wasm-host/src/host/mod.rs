@@ -6,6 +6,7 @@
 mod clock;
 mod config;
 mod http_client;
+mod jobs;
 mod key_value;
 mod log;
 mod plugins;

@@ -129,6 +129,7 @@ pub(crate) fn services() -> PluginServices {
         key_value: None,
         settings: None,
         sql: None,
+        jobs: None,
         peers: Arc::new(NoPeers),
     }
 }

@@ -11,6 +11,7 @@ pub(crate) struct Guest {
     pages: u32,
     text: String,
     contract: Option<String>,
+    queues: u32,
     describe: String,
     init: String,
     after_plugins_ready: String,
@@ -27,6 +28,7 @@ impl Default for Guest {
             pages: 2,
             text: String::new(),
             contract: None,
+            queues: 0,
             describe: String::new(),
             init: "(call $done)".into(),
             after_plugins_ready: "(call $done)".into(),
@@ -73,6 +75,12 @@ impl Guest {
         self
     }
 
+    /// Has a queue, which is called `key`.
+    pub(crate) fn with_queue(mut self) -> Self {
+        self.queues = 1;
+        self
+    }
+
     /// What `describe` gives as its contract.
     pub(crate) fn contract(mut self, contract: &str) -> Self {
         self.contract = Some(contract.into());
@@ -112,6 +120,7 @@ impl Guest {
             .replace("<has-contract>", if self.contract.is_some() { "1" } else { "0" })
             .replace("<contract-length>", &self.contract.as_ref().map_or(0, String::len).to_string())
             .replace("<contract>", &self.contract.clone().unwrap_or_default().replace('"', "\\22"))
+            .replace("<queues>", &self.queues.to_string())
             .replace("<describe>", &self.describe)
             .replace("<init>", &self.init)
             .replace("<after-plugins-ready>", &self.after_plugins_ready)
@@ -155,6 +164,7 @@ pub(crate) fn with_another_type() -> Vec<u8> {
         .replace("<pages>", "2")
         .replace("<text-length>", "0")
         .replace("<has-contract>", "0")
+        .replace("<queues>", "0")
         .replace("<contract-length>", "0")
         .replace("<init>", "(call $done)")
         .replace("<after-plugins-ready>", "(call $done)");

@@ -12,6 +12,7 @@
   (import "checkstack:plugin/sql@0.2.0" "execute" (func $sql_execute (param i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/http-client@0.2.0" "send" (func $http_send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/plugins@0.2.0" "call" (func $peer_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/jobs@0.2.0" "enqueue" (func $enqueue (param i32 i32 i32 i32 i32 i64 i32 i32 i32 i32)))
   <imports>
 
   (memory (export "memory") <pages>)
@@ -28,6 +29,9 @@
   (data (i32.const 2100) "\16\08\00\00\04\00\00\00\01\00\00\00")
   ;; list<header>: host: host
   (data (i32.const 2120) "\2a\08\00\00\04\00\00\00\2a\08\00\00\04\00\00\00")
+
+  ;; list<queue>: name "key", 2 at once, 3 retries
+  (data (i32.const 2140) "\20\08\00\00\03\00\00\00\02\00\00\00\03\00\00\00")
 
   (global $heap (mut i32) (i32.const 65536))
   (global $calls (mut i32) (i32.const 0))
@@ -74,6 +78,8 @@
     (i32.store8 (i32.const 3108) (i32.const <has-contract>))
     (i32.store (i32.const 3112) (i32.const 4096))
     (i32.store (i32.const 3116) (i32.const <contract-length>))
+    (i32.store (i32.const 3120) (i32.const 2140))
+    (i32.store (i32.const 3124) (i32.const <queues>))
     <describe>
     (i32.const 3100))
   (func (export "checkstack:plugin/lifecycle@0.2.0#init") (result i32) <init>)
@@ -122,6 +128,25 @@
     (i32.store (i32.const 3260) (local.get $name_length))
     (i32.store8 (i32.const 3264) (i32.const 0))
     (i32.const 3240))
+
+  ;; Does a job: puts its data under "key". result<_, error> at 3280.
+  (func (export "checkstack:plugin/worker@0.2.0#work")
+    (param $queue i32) (param $queue_length i32) (param $id i32) (param $id_length i32) (param $data i32) (param $length i32)
+    (param $attempts i32) (param $enqueued_at i64)
+    (result i32)
+    (local $letter i32)
+    (local.set $letter (i32.load8_u (local.get $id)))
+    ;; t: trap
+    (if (i32.eq (local.get $letter) (i32.const 0x74)) (then unreachable))
+    (i32.store8 (i32.const 3280) (i32.const 0))
+    ;; r or p: fails, so that it is tried again or not, with its data as the reason
+    (if (i32.or (i32.eq (local.get $letter) (i32.const 0x72)) (i32.eq (local.get $letter) (i32.const 0x70)))
+      (then
+        (i32.store8 (i32.const 3280) (i32.const 1))
+        (i32.store8 (i32.const 3284) (i32.eq (local.get $letter) (i32.const 0x70)))
+        (i32.store (i32.const 3288) (local.get $data))
+        (i32.store (i32.const 3292) (local.get $length))))
+    (i32.const 3280))
 
   (func (export "checkstack:plugin/readiness@0.2.0#check") (param $name i32) (param $length i32) (result i32)
     (i32.store8 (i32.const 3200) (i32.const 1))
@@ -265,6 +290,15 @@
         (call $peer_call (local.get $body) (local.get $length) (i32.const 2048) (i32.const 3) (i32.const 2060) (i32.const 2)
           (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $body) (local.get $length) (i32.const 3400))
         (return (call $answer_result))))
+    ;; j: enqueues the body in "key"; J: in "self", which is not described
+    (if (i32.or (i32.eq (local.get $letter) (i32.const 0x6a)) (i32.eq (local.get $letter) (i32.const 0x4a)))
+      (then
+        (call $enqueue
+          (select (i32.const 2080) (i32.const 2070) (i32.eq (local.get $letter) (i32.const 0x6a)))
+          (select (i32.const 3) (i32.const 4) (i32.eq (local.get $letter) (i32.const 0x6a)))
+          (local.get $body) (local.get $length) (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))
+        (return (call $answer (i32.const 200) (i32.const 0) (i32.const 0) (i32.load (i32.const 3404)) (i32.load (i32.const 3408))))))
     ;; P: computes for 60 ms, then asks the plugin in the body for the same
     (if (i32.eq (local.get $letter) (i32.const 0x50))
       (then

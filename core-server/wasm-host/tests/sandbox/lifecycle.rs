@@ -12,7 +12,10 @@ use crate::guest::{self, Guest};
 async fn a_plugin_is_described_initialised_called_and_shut_down() {
     let sandbox = Sandbox::new();
     let plugin = sandbox.load(&guest::plain(), services()).await.unwrap();
-    assert_eq!(*plugin.description(), Description { probes: vec![ProbeDescription { name: "self".into(), critical: true }] });
+    assert_eq!(
+        *plugin.description(),
+        Description { probes: vec![ProbeDescription { name: "self".into(), critical: true }], queues: vec![] }
+    );
 
     assert_eq!(plugin.handle(get("/e")).await.unwrap_err(), CallFailure::NotRunning(id("subject")));
     plugin.init().await.unwrap();

@@ -9,6 +9,7 @@ mod fixture;
 mod guest;
 mod host_services;
 mod isolation;
+mod jobs;
 mod lifecycle;
 mod outgoing_http;
 mod pools;

@@ -1,0 +1,66 @@
+//! All queues of a process together.
+
+use std::sync::PoisonError;
+
+use super::QueueManager;
+use crate::QueueError;
+use crate::job::QueueName;
+use crate::listing::{JobPage, JobQuery, QueueStats};
+use crate::recurring::RecurringJob;
+
+impl QueueManager {
+    /// The sum of their figures.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stats(&self) -> Result<QueueStats, QueueError> {
+        let engine = self.shared.engine().await?;
+        let mut parts = Vec::new();
+        for queue in self.names() {
+            parts.push(engine.store().stats(&queue).await?);
+        }
+        Ok(QueueStats::sum(parts))
+    }
+
+    /// Their jobs, without the data.
+    ///
+    /// # Errors
+    /// When more is asked for than is listed, or the store does not answer.
+    pub async fn list_jobs(&self, query: JobQuery) -> Result<JobPage, QueueError> {
+        query.check()?;
+        if query.limit == 0 {
+            return Ok(JobPage::default());
+        }
+        let engine = self.shared.engine().await?;
+        let part = JobQuery { offset: 0, limit: query.reach(), ..query };
+        let (mut all, mut total) = (Vec::new(), 0u64);
+        for queue in self.names() {
+            let page = engine.store().list_jobs(&queue, &part).await?;
+            total = total.saturating_add(page.total);
+            all.extend(page.items);
+        }
+        Ok(JobPage::cut(all, total, &query))
+    }
+
+    /// Their recurring jobs, by queue and id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn recurring_jobs(&self) -> Result<Vec<(QueueName, RecurringJob)>, QueueError> {
+        let names = self.names();
+        let jobs = self.shared.engine().await?.store().schedules(None).await?;
+        Ok(jobs.into_iter().filter(|(queue, _)| names.contains(queue)).collect())
+    }
+
+    /// How many of their jobs are being run.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn in_flight(&self) -> Result<u64, QueueError> {
+        Ok(self.stats().await?.processing)
+    }
+
+    fn names(&self) -> Vec<QueueName> {
+        self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}

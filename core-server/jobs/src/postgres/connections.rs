@@ -1,0 +1,130 @@
+//! The store's use of the pool that it was given.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::QueueError;
+
+/// Connections that are used at once; who listens has another one.
+const AT_ONCE: usize = 2;
+
+/// See the module.
+pub(super) struct Connections {
+    pool: PgPool,
+    turns: Semaphore,
+    deadline: Duration,
+}
+
+impl Connections {
+    pub(super) fn new(pool: PgPool, deadline: Duration) -> Self {
+        Self { pool, turns: Semaphore::new(AT_ONCE), deadline }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// What the database answers within the deadline.
+    pub(super) async fn answer<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueueError> {
+        match tokio::time::timeout(self.deadline, work).await {
+            Ok(result) => result.map_err(problem),
+            Err(_) => Err(QueueError::Unavailable(format!("no answer within {} ms", self.deadline.as_millis()))),
+        }
+    }
+
+    /// To be used within [`Self::answer`].
+    pub(super) async fn take(&self) -> Result<Used<'_>, sqlx::Error> {
+        // The semaphore is never closed.
+        let turn = self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        // The driver's future is large, and that of each caller would be.
+        let connection = Box::pin(self.pool.acquire()).await?;
+        Ok(Used { connection, at_rest: false, _turn: turn })
+    }
+}
+
+/// A connection. Unless it is said to be at rest it is closed when it is dropped: the pool would wait for an answer that may never
+/// come, and nothing may be left of a transaction.
+pub(super) struct Used<'a> {
+    connection: PoolConnection<Postgres>,
+    at_rest: bool,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Used<'_> {
+    /// A transaction that the database undoes when nothing is heard of it for a few seconds: should this process be stopped in the middle,
+    /// others go on without it.
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let mut transaction = self.connection.begin().await?;
+        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = '5s'").execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Its last answer was complete.
+    pub(super) fn rest(&mut self) {
+        self.at_rest = true;
+    }
+}
+
+impl Deref for Used<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Used<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Used<'_> {
+    fn drop(&mut self) {
+        if !self.at_rest {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// What an error of the driver means.
+fn problem(error: sqlx::Error) -> QueueError {
+    match &error {
+        sqlx::Error::Database(refusal) => {
+            let code = refusal.code().unwrap_or_default();
+            match is_transient(&code) {
+                true => QueueError::Unavailable(refusal.message().to_owned()),
+                false => QueueError::Refused(format!("{} (SQLSTATE {code})", refusal.message())),
+            }
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            QueueError::Unavailable(error.to_string())
+        }
+        _ => QueueError::Refused(error.to_string()),
+    }
+}
+
+/// 08: connection exception. 40: the transaction was undone, a deadlock among others. 53: out of resources. 55P03: a lock was not
+/// there in time. 57: shutting down, starting up, out of time. 58: its disk fails it. 25006: a standby after a failover.
+fn is_transient(code: &str) -> bool {
+    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || matches!(code, "55P03" | "25006")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_pass_are_told_from_those_that_do_not() {
+        for code in ["08006", "40P01", "53300", "57P03", "55P03", "25006"] {
+            assert!(is_transient(code), "{code}");
+        }
+        for code in ["42501", "23505", "28P01", "25001", ""] {
+            assert!(!is_transient(code), "{code}");
+        }
+    }
+}
