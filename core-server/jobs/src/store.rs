@@ -125,6 +125,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Forgets a group with its jobs; whether there was one.
     async fn forget(&self, queue: &QueueName, group: &str) -> Result<bool, QueueError>;
 
+    /// Forgets all queues whose names begin so, with their groups, jobs and schedules; whether there was anything.
+    async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError>;
+
     /// Takes jobs.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, QueueError>;
 

@@ -33,7 +33,11 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
     let auth = settings.auth();
-    let native = |services: NativeServices| Auth::parts(services.database, auth);
+    let native = |services: NativeServices| {
+        let mut parts = Auth::parts(services.database.clone(), auth)?;
+        parts.plugins.push(checkstack_queue::part(services)?);
+        Ok(parts)
+    };
     let drain = settings.server.shutdown_deadline().saturating_sub(settings.server.shutdown_grace()) / 2;
     let mut connections = tokio::spawn(serve_connections(listener, platform.surface(), stop.clone(), drain));
     tokio::select! {

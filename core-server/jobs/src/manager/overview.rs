@@ -60,6 +60,18 @@ impl QueueManager {
         Ok(self.stats().await?.processing)
     }
 
+    /// Forgets all queues whose names begin so, also those that no process uses at the moment, with their groups, jobs and schedules;
+    /// whether there was anything. Consumers of them are to be ended before.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {
+        let engine = self.shared.engine().await?;
+        let found = engine.store().forget_queues(prefix).await?;
+        self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| !name.as_str().starts_with(prefix));
+        Ok(found)
+    }
+
     fn names(&self) -> Vec<QueueName> {
         self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }

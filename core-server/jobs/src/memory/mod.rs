@@ -19,7 +19,7 @@ pub const ID: &str = "memory";
 
 /// What an admin can choose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct MemoryConfiguration {
     /// Jobs of one queue that are run at once.
     #[schemars(range(min = 1, max = 100))]

@@ -113,6 +113,14 @@ impl JobStore for MemoryStore {
         Ok(self.state().queues.get_mut(name).is_some_and(|queue| queue.groups.remove(group).is_some()))
     }
 
+    async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {
+        let mut state = self.state();
+        let before = state.queues.len() + state.schedules.len();
+        state.queues.retain(|name, _| !name.as_str().starts_with(prefix));
+        state.schedules.retain(|(name, _), _| !name.as_str().starts_with(prefix));
+        Ok(state.queues.len() + state.schedules.len() < before)
+    }
+
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, QueueError> {
         let now = self.now();
         let mut state = self.state();

@@ -26,6 +26,14 @@ const FORGET: &str = "
     dropped AS (DELETE FROM checkstack_jobs.deliveries WHERE queue = $1 AND group_name = $2)
     SELECT count(*) FROM forgotten";
 
+const FORGET_QUEUES: &str = "
+    WITH groups AS (DELETE FROM checkstack_jobs.groups WHERE starts_with(queue, $1) RETURNING queue),
+    deliveries AS (DELETE FROM checkstack_jobs.deliveries WHERE starts_with(queue, $1) RETURNING queue),
+    schedules AS (DELETE FROM checkstack_jobs.schedules WHERE starts_with(queue, $1) RETURNING queue),
+    finished AS (DELETE FROM checkstack_jobs.finished WHERE starts_with(queue, $1) RETURNING queue),
+    counters AS (DELETE FROM checkstack_jobs.counters WHERE starts_with(queue, $1) RETURNING queue)
+    SELECT EXISTS (TABLE groups UNION ALL TABLE deliveries UNION ALL TABLE schedules UNION ALL TABLE finished UNION ALL TABLE counters)";
+
 /// What was enqueued for a group in the moment in which it was forgotten
 const DROP_ORPHANS: &str = "
     DELETE FROM checkstack_jobs.deliveries d
@@ -71,6 +79,16 @@ impl PostgresStore {
             Ok(forgotten > 0)
         });
         forgotten.await
+    }
+
+    pub(super) async fn drop_queues(&self, prefix: &str) -> Result<bool, QueueError> {
+        let dropped = self.connections.answer(async {
+            let mut connection = self.connections.take().await?;
+            let dropped = sqlx::query_scalar(FORGET_QUEUES).bind(prefix).fetch_one(&mut *connection).await?;
+            connection.rest();
+            Ok(dropped)
+        });
+        dropped.await
     }
 
     pub(super) async fn give_up_the_old(&self) -> Result<(), QueueError> {

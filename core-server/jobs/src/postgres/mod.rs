@@ -50,7 +50,7 @@ const CHANNEL: &str = "checkstack_jobs";
 
 /// What an admin can choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PostgresConfiguration {
     /// Jobs of one queue that one replica runs at once.
     #[schemars(range(min = 1, max = 100))]
@@ -141,6 +141,10 @@ impl JobStore for PostgresStore {
 
     async fn forget(&self, queue: &QueueName, group: &str) -> Result<bool, QueueError> {
         self.forget_group(queue, group).await
+    }
+
+    async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {
+        self.drop_queues(prefix).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, QueueError> {

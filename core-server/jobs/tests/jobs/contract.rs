@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use checkstack_jobs::{ConsumerOptions, EnqueueOptions, HISTORY, HandlerError, Job, JobQuery, JobState, NewJob, QueueError, Scope};
+use checkstack_jobs::{
+    ConsumerOptions, EnqueueOptions, HISTORY, HandlerError, Job, JobQuery, JobState, NewJob, QueueError, Recurrence, Schedule, Scope,
+};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -34,6 +36,7 @@ with_both!(
     each_group_gets_every_job_once_and_its_consumers_share,
     jobs_wait_for_the_first_group_and_later_groups_get_later_jobs,
     a_group_without_consumers_keeps_its_jobs_until_it_is_forgotten,
+    queues_are_forgotten_by_what_their_names_begin_with,
     higher_priorities_come_first_and_equals_in_their_order,
     delayed_jobs_come_when_they_are_due,
     a_failing_job_is_tried_again_and_given_up,
@@ -100,6 +103,25 @@ async fn a_group_without_consumers_keeps_its_jobs_until_it_is_forgotten(setup: S
     let log = Log::new();
     let _back = queue.consume(one_at_a_time("stays"), noting(&log)).await.unwrap();
     assert_eq!(log.reach(2).await, [0, 1]);
+    queues.stop(Duration::ZERO).await;
+}
+
+async fn queues_are_forgotten_by_what_their_names_begin_with(setup: Setup) {
+    let queues = setup.start().await;
+    for name in ["mail.out", "mail.in", "mailing.out"] {
+        let queue = queues.queue(name).unwrap();
+        queue.consume(ConsumerOptions::new("g"), noting(&Log::new())).await.unwrap().end(Duration::ZERO).await;
+        fill(&queue, 2).await;
+        queue.schedule_recurring(Schedule::new("daily", json!(1), Recurrence::cron("0 0 * * *"))).await.unwrap();
+    }
+    assert!(queues.forget_queues("mail.").await.unwrap());
+    assert!(!queues.forget_queues("mail.").await.unwrap());
+    for (name, jobs, schedules) in [("mail.out", 0, 0), ("mail.in", 0, 0), ("mailing.out", 2, 1)] {
+        let queue = queues.queue(name).unwrap();
+        let stats = queue.stats().await.unwrap();
+        assert_eq!((stats.pending, stats.consumer_groups), (jobs, jobs / 2), "{name}");
+        assert_eq!(queue.recurring_jobs().await.unwrap().len(), schedules, "{name}");
+    }
     queues.stop(Duration::ZERO).await;
 }
 

@@ -22,6 +22,7 @@ use super::body::{self, BodyError};
 use super::failure::ControlFailure;
 use super::gate::Phase;
 use super::{Shared, artifacts, json_response};
+use crate::jobs;
 use crate::lifecycle::Accepted;
 
 /// A set and the secret values for it.
@@ -172,6 +173,7 @@ async fn purge(
     let found = purge
         .await
         .map_err(|_| ControlFailure::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", "the purge took too long").retry_after("2"))??;
+    jobs::forget(&core.queues, &plugin_id).await?;
     if found {
         info!(plugin = %plugin_id, "purged the plugin's data");
     }

@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use checkstack_control_api::TokenError;
 use checkstack_control_api::report::ControlError;
+use checkstack_jobs::QueueError;
 use http::{HeaderValue, StatusCode, header};
 
 use super::json_response;
@@ -60,6 +61,15 @@ impl From<TokenError> for ControlFailure {
 impl From<DatabaseError> for ControlFailure {
     fn from(error: DatabaseError) -> Self {
         match error.is_transient() || matches!(error.code(), Some("55P03" | "40P01" | "57014")) {
+            true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", error.to_string()).retry_after("2"),
+            false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "database_refused", error.to_string()),
+        }
+    }
+}
+
+impl From<QueueError> for ControlFailure {
+    fn from(error: QueueError) -> Self {
+        match error.is_transient() {
             true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", error.to_string()).retry_after("2"),
             false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "database_refused", error.to_string()),
         }

@@ -7,6 +7,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use checkstack_jobs::memory::MemoryProvider;
 use checkstack_jobs::postgres::{self, PostgresProvider};
 use checkstack_jobs::{ActiveBackend, Patience, QueueError, QueueManager, Timings};
 use checkstack_plugin_package::PluginId;
@@ -22,9 +23,15 @@ pub(crate) async fn begin(database: &Database) -> Result<QueueManager, JobsError
     let migrations = Migrations { schema: postgres::SCHEMA, steps: postgres::MIGRATIONS };
     NativeDatabase::new(database.clone()).migrate(migrations).await?;
     let queues = QueueManager::new(Timings::default(), Patience::default());
+    queues.register(Arc::new(MemoryProvider::default()));
     queues.register(Arc::new(PostgresProvider::new(database.jobs_pool(), Timings::default())));
     queues.follow(ActiveBackend { provider: postgres::ID.to_owned(), configuration: json!({}), version: 0 }).await?;
     Ok(queues)
+}
+
+/// Forgets what a plugin has left in its queues.
+pub(crate) async fn forget(queues: &QueueManager, plugin: &PluginId) -> Result<(), QueueError> {
+    queues.forget_queues(&queue_name(plugin, "")).await.map(drop)
 }
 
 /// Why there are no queues.

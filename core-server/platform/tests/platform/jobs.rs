@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use checkstack_control_api::paths;
 use checkstack_jobs::{EnqueueOptions, QueueError, Recurrence};
 use checkstack_platform::plugin::{CallFailure, JobOutcome, QueueDescription};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::instance::{Instance, Pod, set_of};
@@ -118,6 +119,25 @@ async fn a_plugin_reaches_its_own_queues_and_sets_its_own_schedules() {
     assert!(!jobs.cancel("checks", "each-second").await.unwrap());
     let invalid = jobs.schedule("checks", "x", json!(1), Recurrence::cron("every day")).await.unwrap_err();
     assert!(matches!(invalid, QueueError::Invalid(_)), "{invalid}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_leaves_in_its_queues_is_purged_with_its_data() {
+    let instance = Instance::new().await;
+    instance.scripts.set("uptime", with_queue());
+    let pod = instance.pod("pod").await;
+    pod.run(1, &[&package("uptime", &[])]).await;
+    let jobs = instance.scripts.services("uptime").jobs.unwrap();
+    jobs.schedule("checks", "daily", json!(1), Recurrence::cron("0 0 * * *")).await.unwrap();
+    let later = EnqueueOptions { start_delay: Duration::from_secs(3600), ..EnqueueOptions::default() };
+    jobs.enqueue("checks", json!(2), later).await.unwrap();
+    let data = format!("{}/uptime", paths::PLUGIN_DATA);
+    let purge = || async { pod.signed(Method::DELETE, &data, vec![]).send().await.unwrap().status().as_u16() };
+    assert_eq!(purge().await, 409, "it is still there");
+    assert_eq!(jobs.scheduled("checks").await.unwrap(), ["daily"]);
+    pod.run(2, &[]).await;
+    assert_eq!(purge().await, 204);
+    assert_eq!(jobs.scheduled("checks").await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]

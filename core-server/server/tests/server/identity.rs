@@ -29,7 +29,7 @@ pub(crate) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    fn nobody(pod: &'a Pod) -> Self {
+    pub(crate) fn nobody(pod: &'a Pod) -> Self {
         Self { pod, header: None }
     }
 
@@ -53,7 +53,7 @@ impl<'a> Caller<'a> {
     }
 
     /// On another replica.
-    fn on<'b>(&self, pod: &'b Pod) -> Caller<'b> {
+    pub(crate) fn on<'b>(&self, pod: &'b Pod) -> Caller<'b> {
         Caller { pod, header: self.header.clone() }
     }
 
@@ -62,7 +62,12 @@ impl<'a> Caller<'a> {
     }
 
     async fn call(&self, procedure: &str, input: Value) -> (u16, Value) {
-        let request = Client::new().post(self.pod.url(&format!("/api/auth/{procedure}"))).json(&json!({ "json": input }));
+        self.call_of("auth", procedure, input).await
+    }
+
+    /// A procedure of any plugin.
+    pub(crate) async fn call_of(&self, plugin: &str, procedure: &str, input: Value) -> (u16, Value) {
+        let request = Client::new().post(self.pod.url(&format!("/api/{plugin}/{procedure}"))).json(&json!({ "json": input }));
         let response = request.headers(self.headers()).send().await.unwrap();
         let status = response.status().as_u16();
         let body: Value = response.json().await.unwrap();

@@ -14,6 +14,7 @@ mod postgres;
 mod identity;
 mod openapi;
 mod process;
+mod queue;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
