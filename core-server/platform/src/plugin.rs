@@ -16,6 +16,7 @@ use checkstack_calls::contract::Offer;
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
+use checkstack_settings::mask::Masker;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
@@ -321,6 +322,8 @@ pub struct PluginServices {
     pub plugin_id: PluginId,
     /// `spec.config` with the secret values merged in.
     pub config: Arc<Map<String, Value>>,
+    /// Takes the secret ones of these values out of what the plugin writes for people. None: there are none.
+    pub masker: Option<Arc<Masker>>,
     /// `spec.configVersion`: which version of the plugin's format that is.
     pub config_version: u32,
     /// What is permitted.

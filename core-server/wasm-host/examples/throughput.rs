@@ -131,6 +131,7 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
     Ok(PluginServices {
         plugin_id: "measured".parse()?,
         config: Arc::new(config),
+        masker: None,
         config_version: 1,
         grants: Arc::new(Grants::default()),
         dependencies: Arc::new(BTreeMap::new()),

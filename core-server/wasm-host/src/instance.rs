@@ -34,9 +34,6 @@ const MAX_LIFTED_BYTES: usize = 32 * 1024 * 1024;
 /// replaced: three quarters.
 const WORN_MEMORY: (u64, u64) = (3, 4);
 
-/// Characters of an error message or of a probe's message.
-const MAX_MESSAGE_CHARACTERS: usize = 1000;
-
 /// A moment, and the duration it came from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
@@ -165,7 +162,8 @@ impl Instance {
         self.begin(CurrentCall::new("init".into(), deadline.at, true).at_depth(depth));
         let call = self.exports.checkstack_plugin_lifecycle().call_init(&mut self.store);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
-        answered(Phase::Init, concluded(&mut self.store, Phase::Init, deadline, result)?)?;
+        let answer = concluded(&mut self.store, Phase::Init, deadline, result)?;
+        answered(&self.store.data().plugin, Phase::Init, answer)?;
         self.is_initialised = true;
         let limits = &mut self.store.data_mut().limits;
         limits.is_ready();
@@ -177,7 +175,8 @@ impl Instance {
         self.begin(CurrentCall::new("after-plugins-ready".into(), deadline.at, true));
         let call = self.exports.checkstack_plugin_lifecycle().call_after_plugins_ready(&mut self.store);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
-        answered(Phase::AfterPluginsReady, concluded(&mut self.store, Phase::AfterPluginsReady, deadline, result)?)
+        let answer = concluded(&mut self.store, Phase::AfterPluginsReady, deadline, result)?;
+        answered(&self.store.data().plugin, Phase::AfterPluginsReady, answer)
     }
 
     pub(crate) async fn handle(&mut self, request: &PluginRequest, deadline: Deadline) -> Result<Response, GuestFailure> {
@@ -208,11 +207,12 @@ impl Instance {
         let job = GuestJob { queue, id, data: &data, attempts: *attempts, enqueued_at: *enqueued_at };
         let working = self.exports.checkstack_plugin_worker().call_work(&mut self.store, job);
         let result = tokio::time::timeout_at(deadline.at.into(), working).await;
-        let shown = |message: String| one_line(&message, MAX_MESSAGE_CHARACTERS);
-        Ok(match concluded(&mut self.store, Phase::Work, deadline, result)? {
+        let done = concluded(&mut self.store, Phase::Work, deadline, result)?;
+        let plugin = &self.store.data().plugin;
+        Ok(match done {
             Ok(()) => JobOutcome::Done,
-            Err(WorkError::Retry(problem)) => JobOutcome::Retry(shown(problem)),
-            Err(WorkError::Permanent(problem)) => JobOutcome::Permanent(shown(problem)),
+            Err(WorkError::Retry(problem)) => JobOutcome::Retry(plugin.message(&problem)),
+            Err(WorkError::Permanent(problem)) => JobOutcome::Permanent(plugin.message(&problem)),
         })
     }
 
@@ -221,7 +221,8 @@ impl Instance {
         let call = self.exports.checkstack_plugin_readiness().call_check(&mut self.store, probe);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
         let outcome = concluded(&mut self.store, Phase::Check, deadline, result)?;
-        Ok(ProbeOutcome { ok: outcome.ok, message: outcome.message.map(|message| one_line(&message, MAX_MESSAGE_CHARACTERS)) })
+        let plugin = &self.store.data().plugin;
+        Ok(ProbeOutcome { ok: outcome.ok, message: outcome.message.map(|message| plugin.message(&message)) })
     }
 
     pub(crate) async fn shutdown(&mut self, deadline: Deadline) -> Result<(), GuestFailure> {
@@ -270,13 +271,12 @@ fn concluded<T>(
 }
 
 /// An error that the plugin itself reports.
-fn answered(phase: Phase, result: Result<(), LifecycleError>) -> Result<(), GuestFailure> {
-    let shown = |message: String| one_line(&message, MAX_MESSAGE_CHARACTERS);
+fn answered(plugin: &PluginContext, phase: Phase, result: Result<(), LifecycleError>) -> Result<(), GuestFailure> {
     result.map_err(|error| GuestFailure {
         phase,
         cause: match error {
-            LifecycleError::InvalidConfig(message) => Cause::InvalidConfig(shown(message)),
-            LifecycleError::Failed(message) => Cause::Failed(shown(message)),
+            LifecycleError::InvalidConfig(message) => Cause::InvalidConfig(plugin.message(&message)),
+            LifecycleError::Failed(message) => Cause::Failed(plugin.message(&message)),
         },
     })
 }

@@ -12,7 +12,8 @@ use crate::packages::repository;
 
 const STATEFUL_SET: &str = "statefulset/main-db";
 const POD: &str = "main-db-0";
-const PASSWORD: &str = "only-for-this-test";
+/// Of the user `checkstack`.
+pub const PASSWORD: &str = "only-for-this-test";
 
 impl Namespace {
     /// Brings PostgreSQL up. On the local node its data is in a folder of the node; on a cluster of the user's own,

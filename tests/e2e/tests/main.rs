@@ -4,6 +4,7 @@
 mod attacks;
 mod bad_input;
 mod bad_plugins;
+mod canaries;
 mod crashes;
 mod critical_plugins;
 mod database_outage;

@@ -30,11 +30,13 @@ pub struct MemoryConfiguration {
     /// Delays are multiplied by it; less than 1 for tests.
     #[schemars(range(min = 0, max = 1))]
     pub delay_multiplier: f64,
+    /// Of the original platform, whose configurations have it. Nothing here needs a heartbeat.
+    pub heartbeat_interval_ms: u64,
 }
 
 impl Default for MemoryConfiguration {
     fn default() -> Self {
-        Self { concurrency: 10, max_queue_size: 10_000, delay_multiplier: 1.0 }
+        Self { concurrency: 10, max_queue_size: 10_000, delay_multiplier: 1.0, heartbeat_interval_ms: 5_000 }
     }
 }
 
@@ -82,13 +84,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configurations_are_checked_and_unknown_members_are_left_alone() {
+    fn configurations_are_checked() {
         let open = |configuration| MemoryProvider::default().open(&configuration).map(|open| open.concurrency);
         assert_eq!(open(json!({})), Ok(10));
         assert_eq!(open(json!({"concurrency": 3, "heartbeatIntervalMs": 5000})), Ok(3));
-        for wrong in
-            [json!({"concurrency": 0}), json!({"concurrency": 101}), json!({"delayMultiplier": 2}), json!({"maxQueueSize": "many"})]
-        {
+        for wrong in [
+            json!({"concurrency": 0}),
+            json!({"concurrency": 101}),
+            json!({"delayMultiplier": 2}),
+            json!({"maxQueueSize": "many"}),
+            json!({"delay": 1}),
+        ] {
             assert!(matches!(open(wrong), Err(QueueError::InvalidConfiguration { .. })));
         }
     }

@@ -1,14 +1,17 @@
-//! Secret configuration values: delivered with a set, or mounted as files for pods that start later.
+//! Secret configuration values: delivered with a set, or mounted as files for pods that start later. What a plugin writes is shown
+//! without them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use checkstack_control_api::report::PluginReason;
 use checkstack_control_api::sealed::secret_config_hash;
 use checkstack_control_api::{SealingKey, SecretValues};
 use checkstack_plugin_package::{PluginEntry, PluginId};
+use checkstack_settings::mask::Masker;
 use serde_json::{Map, Value};
+use tracing::warn;
 
 use crate::plugin::PluginFailure;
 
@@ -16,6 +19,20 @@ use crate::plugin::PluginFailure;
 const MOUNTED: [&str; 2] = ["json", "last-good"];
 /// A Secret has at most 1 MiB.
 const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Longer values, such as bundles of certificates, are not looked for in what a plugin writes: to find them takes many times their size.
+const MAX_MASKED_BYTES: usize = 16 * 1024;
+/// Of all values of one plugin.
+const MAX_ALL_MASKED_BYTES: usize = 64 * 1024;
+
+/// The configuration of a plugin.
+#[derive(Debug, Clone)]
+pub(crate) struct Configuration {
+    /// That of the set with the secret values on top.
+    pub(crate) values: Map<String, Value>,
+    /// Takes the secret values out of what the plugin writes. None: there are none.
+    pub(crate) masker: Option<Arc<Masker>>,
+}
 
 /// Where the values for a plugin come from.
 pub(crate) struct SecretConfig {
@@ -35,13 +52,14 @@ impl SecretConfig {
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner).extend(values.0);
     }
 
-    /// The plugin's whole configuration: that of the set with the secret values on top.
-    pub(crate) async fn merged(&self, entry: &PluginEntry) -> Result<Map<String, Value>, PluginFailure> {
-        let mut config = entry.config.clone();
-        if let Some(expected) = &entry.secret_config_hash {
-            config.extend(self.values(&entry.plugin_id, expected).await?);
-        }
-        Ok(config)
+    /// The plugin's whole configuration.
+    pub(crate) async fn merged(&self, entry: &PluginEntry) -> Result<Configuration, PluginFailure> {
+        let mut values = entry.config.clone();
+        let Some(expected) = &entry.secret_config_hash else { return Ok(Configuration { values, masker: None }) };
+        let secret = self.values(&entry.plugin_id, expected).await?;
+        let masker = masker(&entry.plugin_id, &secret)?;
+        values.extend(secret);
+        Ok(Configuration { values, masker: Some(masker) })
     }
 
     /// The values that the set names by their hash, wherever they are.
@@ -71,6 +89,36 @@ impl SecretConfig {
             return None;
         }
         serde_json::from_slice(&tokio::fs::read(&path).await.ok()?).ok()
+    }
+}
+
+fn masker(plugin_id: &PluginId, secret: &Map<String, Value>) -> Result<Arc<Masker>, PluginFailure> {
+    let mut texts = Vec::new();
+    secret.values().for_each(|value| collect_texts(value, &mut texts));
+    let all = texts.len();
+    let mut room = MAX_ALL_MASKED_BYTES;
+    texts.retain(|text| {
+        let fits = text.len() <= MAX_MASKED_BYTES.min(room);
+        room -= if fits { text.len() } else { 0 };
+        fits
+    });
+    if texts.len() < all {
+        let left = all - texts.len();
+        warn!(plugin = %plugin_id, values = left, "long values of spec.configFrom are not masked in what the plugin writes");
+    }
+    let masker = Masker::new(texts).map_err(|problem| {
+        let problem = format!("the values of spec.configFrom cannot be kept out of the log: {problem}");
+        PluginFailure::terminal(PluginReason::InvalidConfig, problem)
+    });
+    masker.map(Arc::new)
+}
+
+fn collect_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(values) => values.iter().for_each(|value| collect_texts(value, texts)),
+        Value::Object(fields) => fields.values().for_each(|value| collect_texts(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -110,19 +158,44 @@ mod tests {
         let mounted = tempfile::tempdir().unwrap();
         let config = SecretConfig::new(mounted.path().into(), key.clone());
 
-        assert_eq!(config.merged(&entry(None)).await.unwrap()["password"], "", "no secret is asked for");
+        let plain = config.merged(&entry(None)).await.unwrap();
+        assert!(plain.values["password"] == "" && plain.masker.is_none(), "no secret is asked for");
         let failure = config.merged(&entry(Some(hash("one")))).await.unwrap_err();
         assert_eq!((failure.reason, failure.transient), (PluginReason::SecretConfigMissing, true));
 
         std::fs::write(mounted.path().join("uptime.json"), serde_json::to_vec(&values("one")).unwrap()).unwrap();
-        let merged = config.merged(&entry(Some(hash("one")))).await.unwrap();
+        let merged = config.merged(&entry(Some(hash("one")))).await.unwrap().values;
         assert_eq!((merged["password"].as_str(), merged["url"].as_str()), (Some("one"), Some("https://acme.io")));
 
         config.deliver(SecretValues([(id.clone(), values("two"))].into()));
-        assert_eq!(config.merged(&entry(Some(hash("two")))).await.unwrap()["password"], "two");
-        assert_eq!(config.merged(&entry(Some(hash("one")))).await.unwrap()["password"], "one", "the mounted ones still count");
+        assert_eq!(config.merged(&entry(Some(hash("two")))).await.unwrap().values["password"], "two");
+        assert_eq!(config.merged(&entry(Some(hash("one")))).await.unwrap().values["password"], "one", "the mounted ones still count");
         assert!(config.merged(&entry(Some(hash("three")))).await.is_err());
         std::fs::write(mounted.path().join("uptime.last-good"), serde_json::to_vec(&values("three")).unwrap()).unwrap();
-        assert_eq!(config.merged(&entry(Some(hash("three")))).await.unwrap()["password"], "three", "a pod may start with the form before");
+        assert_eq!(
+            config.merged(&entry(Some(hash("three")))).await.unwrap().values["password"],
+            "three",
+            "a pod may start with the form before"
+        );
+    }
+
+    #[test]
+    fn what_a_plugin_writes_is_shown_without_its_secrets_unless_they_are_very_long() {
+        let id: PluginId = "uptime".parse().unwrap();
+        let long = "y".repeat(MAX_MASKED_BYTES + 1);
+        let secret = json!({ "token": "t0ken-value", "nested": { "list": ["inner-secret"] }, "number": 1, "bundle": long });
+        let masker = masker(&id, secret.as_object().unwrap()).unwrap();
+        assert_eq!(masker.text("a t0ken-value and an inner-secret"), "a **** and an ****");
+        assert_eq!(masker.text(&long), long.as_str());
+    }
+
+    #[test]
+    fn many_secrets_are_looked_for_as_far_as_there_is_room() {
+        let id: PluginId = "uptime".parse().unwrap();
+        let value = |number: usize| format!("{number:04}{}", "z".repeat(MAX_MASKED_BYTES - 4));
+        let secret: Map<String, Value> = (0..5).map(|number| (format!("k{number}"), value(number).into())).collect();
+        let masker = masker(&id, &secret).unwrap();
+        assert_eq!(masker.text(&value(3)), "****");
+        assert_ne!(masker.text(&value(4)), "****");
     }
 }

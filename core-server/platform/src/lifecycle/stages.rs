@@ -9,10 +9,10 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use futures::FutureExt as _;
-use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use super::secrets::Configuration;
 use crate::artifacts::Materialiser;
 use crate::database::key_value::PluginKeyValue;
 use crate::database::provision::{self, Provisioner};
@@ -72,7 +72,7 @@ pub(crate) struct Loaded {
 
 impl Stages {
     /// Materialises, loads, describes.
-    pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Map<String, Value>) -> Result<Loaded, PluginFailure> {
+    pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Configuration) -> Result<Loaded, PluginFailure> {
         let artifact = self.materialiser.materialise(entry).await?;
         let peers = Arc::new(Peers::default());
         let services = self.services(entry, config, peers.clone());
@@ -204,7 +204,7 @@ impl Stages {
         self.materialiser.retain(move |name| wanted.iter().any(|wanted| wanted == name)).await;
     }
 
-    fn services(&self, entry: &PluginEntry, config: Map<String, Value>, peers: Arc<Peers>) -> PluginServices {
+    fn services(&self, entry: &PluginEntry, config: Configuration, peers: Arc<Peers>) -> PluginServices {
         let plugin_id = entry.plugin_id.clone();
         let has_database = entry.grants.database;
         let sql = has_database.then(|| {
@@ -216,7 +216,8 @@ impl Stages {
         let jobs = has_database.then(|| Arc::new(PluginJobs::new(self.queues.clone(), plugin_id.clone())));
         PluginServices {
             plugin_id,
-            config: Arc::new(config),
+            config: Arc::new(config.values),
+            masker: config.masker,
             config_version: entry.config_version,
             grants: Arc::new(entry.grants.understood()),
             dependencies: Arc::new(BTreeMap::clone(&entry.dependencies)),

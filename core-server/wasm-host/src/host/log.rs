@@ -58,7 +58,10 @@ impl Host for HostState {
         if dropped > 0 {
             write_line!(TracingLevel::WARN, self, "log lines of this plugin were dropped: it writes too many", None::<&str>, dropped,);
         }
-        let Line { message, fields } = Line::bounded(&message, &fields);
+        let masked = |text: &str| self.plugin.without_secrets(text, MAX_LINE_BYTES).into_owned();
+        let fields: Vec<Field> =
+            fields.iter().take(MAX_FIELDS).map(|field| Field { name: masked(&field.name), value: masked(&field.value) }).collect();
+        let Line { message, fields } = Line::bounded(&masked(&message), &fields);
         let fields = fields.as_deref();
         match level {
             Level::Trace => write_line!(TracingLevel::TRACE, self, message, fields,),

@@ -14,6 +14,7 @@ mod resolver;
 mod settings;
 mod sql;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,9 +28,15 @@ use self::log::LogBudget;
 use crate::WasmHostError;
 use crate::bindings::Plugin;
 use crate::bindings::checkstack::plugin::types;
+use crate::failure::one_line;
 use crate::grants::{HttpPolicy, InvalidOrigin};
 use crate::lane::Stretch;
 use crate::limits::InstanceLimits;
+
+/// Characters of an error message or of a probe's message.
+const MAX_MESSAGE_CHARACTERS: usize = 1000;
+/// As long as a secret is that is masked.
+const MASKED_BEYOND: usize = 16 * 1024;
 
 /// What all instances of one plugin share.
 pub(crate) struct PluginContext {
@@ -52,6 +59,22 @@ impl PluginContext {
 
     pub(crate) fn plugin_id(&self) -> &PluginId {
         &self.services.plugin_id
+    }
+
+    /// Part of what the plugin writes for people, without its secrets: some more than `bytes` is looked at, so that one that lies
+    /// across the end is found.
+    pub(crate) fn without_secrets<'a>(&self, text: &'a str, bytes: usize) -> Cow<'a, str> {
+        let end = text.floor_char_boundary(bytes.saturating_add(MASKED_BEYOND));
+        let part = text.get(..end).unwrap_or_default();
+        match &self.services.masker {
+            Some(masker) => masker.text(part),
+            None => Cow::Borrowed(part),
+        }
+    }
+
+    /// A message of the plugin's for a status: short, on one line, without its secrets.
+    pub(crate) fn message(&self, text: &str) -> String {
+        one_line(&self.without_secrets(text, MAX_MESSAGE_CHARACTERS), MAX_MESSAGE_CHARACTERS)
     }
 
     /// How long one call may take.

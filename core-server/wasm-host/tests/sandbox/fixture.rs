@@ -123,6 +123,7 @@ pub(crate) fn services() -> PluginServices {
     PluginServices {
         plugin_id: id("subject"),
         config: Arc::new(Map::from_iter([("greeting".to_owned(), Value::from("hello"))])),
+        masker: None,
         config_version: 1,
         grants: Arc::new(Grants::default()),
         dependencies: Arc::new(BTreeMap::new()),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use checkstack_platform::plugin::{Caller, PluginServices};
+use checkstack_platform::plugin::{Caller, JobOutcome, PluginServices, QueuedJob};
+use checkstack_settings::mask::Masker;
 use http::HeaderValue;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::fixture::{MemorySettings, MemoryStore, RecordingDatabase, RecordingPeers, Sandbox, ask, id, post, services};
-use crate::guest;
+use crate::guest::{self, Guest};
 
 #[tokio::test]
 async fn the_configuration_is_a_json_object() {
@@ -106,25 +108,33 @@ impl std::io::Write for Lines {
     }
 }
 
+impl Lines {
+    /// Collects what is logged on this thread while the guard lives.
+    fn collect() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let layer = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+        (lines, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
+    }
+
+    /// Those of plugins.
+    fn of_plugins(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.filter(|line: &serde_json::Value| line["target"] == "checkstack_plugin").collect()
+    }
+}
+
 #[tokio::test]
 async fn log_lines_carry_the_plugin_and_are_bounded() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let layer = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
-
+    let (lines, _guard) = Lines::collect();
     let sandbox = Sandbox::new();
     let plugin = sandbox.start(&guest::plain(), services()).await;
     let mut request = post("/g", "hello\nworld");
     request.headers.insert("x-field", HeaderValue::from_static("value"));
     plugin.handle(request).await.unwrap();
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &serde_json::Value| line["target"] == "checkstack_plugin")
-        .collect();
+    let lines = lines.of_plugins();
     assert_eq!(lines.len(), 101, "100 lines of one call, and one that says that the rest is dropped");
     let fields = &lines[0]["fields"];
     assert_eq!(lines[0]["level"], "INFO");
@@ -133,4 +143,36 @@ async fn log_lines_carry_the_plugin_and_are_bounded() {
     assert_eq!(fields["message"], "hello\\nworld");
     assert_eq!(fields["fields"], r#"{"x-field":"value"}"#);
     assert_eq!(lines[100]["level"], "WARN");
+}
+
+const SECRET: &str = "hunter2-and-more";
+
+fn with_secret() -> PluginServices {
+    PluginServices { masker: Some(Arc::new(Masker::new([SECRET]).unwrap())), ..services() }
+}
+
+#[tokio::test]
+async fn what_a_plugin_writes_for_people_is_without_its_secrets() {
+    let (lines, _guard) = Lines::collect();
+    let sandbox = Sandbox::new();
+    let plugin = sandbox.start(&guest::plain(), with_secret()).await;
+    // In the middle, in base64, and across the end of what a line may have.
+    for body in [format!("the token is {SECRET}!"), "aHVudGVyMi1hbmQtbW9yZQ==".into(), format!("{}{SECRET}", "x".repeat(8185))] {
+        let mut request = post("/g", &body);
+        request.headers.insert("x-field", HeaderValue::from_static(SECRET));
+        plugin.handle(request).await.unwrap();
+    }
+    let written = lines.of_plugins();
+    assert_eq!(written[0]["fields"]["message"], "the token is ****!");
+    assert_eq!(written[0]["fields"]["fields"], r#"{"x-field":"****"}"#);
+    let text = serde_json::to_string(&written).unwrap();
+    for part in [SECRET, "hunter2", "aHVudGVy"] {
+        assert!(!text.contains(part), "{part}");
+    }
+
+    let job = QueuedJob { queue: "key".into(), id: "permanent".into(), data: SECRET.into(), attempts: 0, enqueued_at: 0 };
+    assert_eq!(plugin.work(job).await, Ok(JobOutcome::Permanent("\"****\"".into())));
+    let failing = Guest::default().init_fails(1, &format!("cannot log in with {SECRET}")).component();
+    let failure = sandbox.load(&failing, with_secret()).await.unwrap().init().await.unwrap_err();
+    assert!(failure.message.contains("cannot log in with ****") && !failure.message.contains("hunter2"), "{}", failure.message);
 }

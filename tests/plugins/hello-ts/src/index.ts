@@ -1,6 +1,6 @@
-// Does next to nothing, so that what is measured is the way to it.
+// Does next to nothing, so that what is measured is the way to it; and tells its configuration to the log, where asked to.
 
-import { definePlugin, HttpError, json, text } from "@checkstack/plugin-sdk";
+import { definePlugin, HttpError, json, log, text } from "@checkstack/plugin-sdk";
 import * as Type from "@checkstack/plugin-sdk/schema";
 
 export default definePlugin({
@@ -8,7 +8,11 @@ export default definePlugin({
     router
       .get("/hello", () => text("hello"))
       .get("/hello/{name}", (request) => json({ hello: request.params.name }))
-      .post("/echo", (request) => json(request.json())),
+      .post("/echo", (request) => json(request.json()))
+      .get("/leak", (_, config) => {
+        log.warn(`configured with ${JSON.stringify(config)}`, { token: String(config["token"]) });
+        throw new Error(`no access with ${config["token"]}`);
+      }),
   procedures: (procedures) =>
     procedures.rule({ resource: "greeting", level: "read", description: "Be greeted", isDefault: true }).query("greet", {
       summary: "Greets somebody",
