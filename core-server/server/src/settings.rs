@@ -184,9 +184,9 @@ mod tests {
             let settings = Settings::try_parse_from(["checkstack-server", "serve"].iter().chain(asked));
             settings.map(|settings| settings.platform().database.connections.total()).map_err(|error| error.to_string())
         };
-        assert_eq!(parsed(&[]), Ok(20));
+        assert_eq!(parsed(&[]), Ok(21));
         assert_eq!(parsed(&["--database-connections", "35"]), Ok(35));
-        let too_few = parsed(&["--database-connections", "9"]);
-        assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("9 is not in 10..=1000")));
+        let too_few = parsed(&["--database-connections", "10"]);
+        assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("10 is not in 11..=1000")));
     }
 }
