@@ -151,8 +151,8 @@ async fn another_version_of_the_plugin_world() -> Result<()> {
     let fault = Fault {
         condition: "Compatible",
         reason: "IncompatibleWorld",
-        says: &["0.9.0", "this server provides 0.1.0"],
-        remedy: "use a build of the plugin for 0.1.0",
+        says: &["0.9.0", "this server provides 0.2.0"],
+        remedy: "use a build of the plugin for 0.2.0",
         ..Fault::default()
     };
     fails_alone_and_heals(ns, &renamed(&package("wrong-world")?, "bad")?, json!({}), fault, corrected).await
