@@ -209,7 +209,7 @@ async fn settings_that_cannot_be_are_refused_by_name() {
     let output = pod.command("serve").stderr(std::process::Stdio::piped()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("--database-connections") && said.contains("3 is not in 10..=1000"), "{said}");
+    assert!(said.contains("--database-connections") && said.contains("3 is not in 11..=1000"), "{said}");
 }
 
 #[tokio::test]
