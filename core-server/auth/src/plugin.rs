@@ -1,21 +1,19 @@
 //! `auth` as a plugin of the server.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_calls::contract::Offer;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::identity::Identity;
-use checkstack_platform::native::{NativeDatabase, NativeParts, NativePlugin, Procedures};
+use checkstack_platform::native::{NativeDatabase, NativeParts, NativePlugin, PluginTasks, Procedures};
 use checkstack_platform::plugin::{
     CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall, ProcedureFailure,
 };
 use checkstack_plugin_package::PluginId;
 use serde_json::Value;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::admin_secret;
@@ -45,8 +43,7 @@ pub struct Auth {
     state: Arc<State>,
     procedures: Procedures<State>,
     sign_in: SignIn,
-    stop: CancellationToken,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: PluginTasks,
 }
 
 impl Auth {
@@ -65,8 +62,7 @@ impl Auth {
             sign_in: SignIn::new(state.clone(), settings.session_lifetime),
             state,
             settings,
-            stop: CancellationToken::new(),
-            tasks: Mutex::default(),
+            tasks: PluginTasks::default(),
             id: id.clone(),
         };
         let identity: Arc<dyn Identity> = Arc::new(Principals::new(store));
@@ -86,11 +82,10 @@ impl Plugin for Auth {
     }
 
     async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
-        let (state, stop, directory) = (self.state.clone(), self.stop.clone(), self.settings.admin_directory.clone());
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(async move { admin_secret::follow(&directory, &state, &stop).await });
-        let (store, stop) = (self.state.store.clone(), self.stop.clone());
-        tasks.spawn(async move {
+        let (state, directory) = (self.state.clone(), self.settings.admin_directory.clone());
+        self.tasks.spawn(|stop| async move { admin_secret::follow(&directory, &state, &stop).await });
+        let store = self.state.store.clone();
+        self.tasks.spawn(|stop| async move {
             let pause = || SWEEP_SESSIONS.mul_f64(0.5 + rand::random::<f64>());
             while stop.run_until_cancelled(tokio::time::sleep(pause())).await.is_some() {
                 match store.sweep_sessions().await {
@@ -119,8 +114,6 @@ impl Plugin for Auth {
     }
 
     async fn shutdown(&self) {
-        self.stop.cancel();
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        self.tasks.end().await;
     }
 }

@@ -115,7 +115,7 @@ pub struct JobPage {
 }
 
 impl JobPage {
-    /// The part that was asked for, of the first [`JobQuery::reach`] jobs of each queue.
+    /// The part that was asked for, of the first [`JobQuery::reach`] jobs at least.
     pub(crate) fn cut(mut all: Vec<JobSummary>, total: u64, query: &JobQuery) -> Self {
         all.sort_by(|one, other| in_order(query.state, one, other));
         let items: Vec<JobSummary> = all.into_iter().skip(query.offset).take(query.limit).collect();
@@ -155,22 +155,6 @@ impl QueueStats {
     pub fn empty(scope: Scope) -> Self {
         Self { pending: 0, processing: 0, completed: 0, failed: 0, consumer_groups: 0, scope }
     }
-
-    /// The sum; of all replicas only when each part is, and when there is any.
-    pub fn sum(parts: impl IntoIterator<Item = Self>) -> Self {
-        let together = |sum: Self, part: Self| Self {
-            pending: sum.pending.saturating_add(part.pending),
-            processing: sum.processing.saturating_add(part.processing),
-            completed: sum.completed.saturating_add(part.completed),
-            failed: sum.failed.saturating_add(part.failed),
-            consumer_groups: sum.consumer_groups.saturating_add(part.consumer_groups),
-            scope: match (sum.scope, part.scope) {
-                (Scope::Cluster, Scope::Cluster) => Scope::Cluster,
-                _ => Scope::Instance,
-            },
-        };
-        parts.into_iter().reduce(together).unwrap_or(Self::empty(Scope::Instance))
-    }
 }
 
 #[cfg(test)]
@@ -203,14 +187,5 @@ mod tests {
         assert!(page.has_more && page.total == 4);
         let query = JobQuery { limit: 3, ..query };
         assert!(!JobPage::cut(vec![finished("a", 1); 4], 4, &query).has_more);
-    }
-
-    #[test]
-    fn sums_are_of_all_replicas_only_when_each_part_is() {
-        let one = QueueStats { pending: 1, processing: 2, completed: 3, failed: 4, consumer_groups: 5, scope: Scope::Cluster };
-        let sum = QueueStats::sum([one, one]);
-        assert_eq!((sum.pending, sum.consumer_groups, sum.scope), (2, 10, Scope::Cluster));
-        assert_eq!(QueueStats::sum([one, QueueStats::empty(Scope::Instance)]).scope, Scope::Instance);
-        assert_eq!(QueueStats::sum([]).scope, Scope::Instance);
     }
 }

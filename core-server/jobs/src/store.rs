@@ -156,11 +156,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// Makes the jobs of slots that have come; returns the queues that got any, and the time until the next slot.
     async fn run_schedules(&self) -> Result<(Vec<QueueName>, Option<Duration>), QueueError>;
 
-    /// Figures of a queue.
-    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError>;
+    /// Figures of these queues together.
+    async fn stats(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError>;
 
-    /// Jobs of a queue. The query has been checked.
-    async fn list_jobs(&self, queue: &QueueName, query: &JobQuery) -> Result<JobPage, QueueError>;
+    /// Jobs of these queues. The query has been checked.
+    async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError>;
 
     /// Whether the store can be used.
     async fn test_connection(&self) -> Result<(), QueueError>;

@@ -315,6 +315,10 @@ pub enum ProcedureFailure {
     Failed(#[from] CallFailure),
 }
 
+/// Longer secret values, such as bundles of certificates, are not looked for in what a plugin writes: to find them takes hundreds of
+/// times their size.
+pub const MAX_MASKED_BYTES: usize = 4 * 1024;
+
 /// What the platform does for one plugin. Made anew for each activation.
 #[derive(Clone)]
 pub struct PluginServices {

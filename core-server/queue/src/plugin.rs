@@ -1,20 +1,18 @@
 //! `queue` as a plugin of the server.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_calls::contract::Offer;
 use checkstack_control_api::report::PluginReason;
 use checkstack_jobs::QueueManager;
-use checkstack_platform::native::{NativePlugin, NativeServices, Procedures};
+use checkstack_platform::native::{NativePlugin, NativeServices, PluginTasks, Procedures};
 use checkstack_platform::plugin::{
     CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall, ProcedureFailure,
 };
 use checkstack_plugin_package::PluginId;
 use serde_json::Value;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::procedures::{State, procedures};
@@ -35,8 +33,7 @@ pub fn part(services: NativeServices) -> Result<NativePlugin, String> {
         description: Description::default(),
         procedures: procedures(id.clone()).map_err(|problem| problem.to_string())?,
         state: Arc::new(State { store: Store::new(services.database), queues: services.queues }),
-        stop: CancellationToken::new(),
-        tasks: Mutex::default(),
+        tasks: PluginTasks::default(),
     };
     Ok(NativePlugin { id, plugin: Arc::new(queue) })
 }
@@ -46,8 +43,7 @@ struct Queue {
     description: Description,
     procedures: Procedures<State>,
     state: Arc<State>,
-    stop: CancellationToken,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: PluginTasks,
 }
 
 #[async_trait]
@@ -65,9 +61,8 @@ impl Plugin for Queue {
     }
 
     async fn after_plugins_ready(&self) -> Result<(), PluginFailure> {
-        let (state, stop) = (self.state.clone(), self.stop.clone());
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(async move {
+        let state = self.state.clone();
+        self.tasks.spawn(|stop| async move {
             let pause = || LOOK.mul_f64(0.8 + 0.4 * rand::random::<f64>());
             while stop.run_until_cancelled(tokio::time::sleep(pause())).await.is_some() {
                 Box::pin(stop.run_until_cancelled(follow(&state.store, &state.queues))).await;
@@ -94,9 +89,7 @@ impl Plugin for Queue {
     }
 
     async fn shutdown(&self) {
-        self.stop.cancel();
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        self.tasks.end().await;
     }
 }
 

@@ -126,13 +126,16 @@ pub fn plugin_object(name: &str, spec: Value) -> Value {
     object
 }
 
+/// Of a call of a sample. Five tests at a time can keep a call waiting for the processor longer than the default.
+const SAMPLE_DEADLINE: &str = "10s";
+
 /// Settings of the plugin `uptime` that watch the instance itself.
 pub fn uptime(namespace: &str) -> Value {
     let origin = format!("http://{INSTANCE}.{namespace}.svc");
     json!({
         // Only when a test asks for it.
         "config": {"targets": [{"name": "self", "url": format!("{origin}/.checkstack/health")}], "interval": "0s"},
-        "grants": {"http": {"allow": [origin]}, "database": true},
+        "grants": {"http": {"allow": [origin]}, "database": true, "deadline": SAMPLE_DEADLINE},
     })
 }
 
@@ -141,6 +144,6 @@ pub fn status_page() -> Value {
     json!({
         "config": {"title": "Status of the test"},
         "configFrom": [{"secretRef": {"name": "status-page-admin"}}],
-        "grants": {"database": true},
+        "grants": {"database": true, "deadline": SAMPLE_DEADLINE},
     })
 }

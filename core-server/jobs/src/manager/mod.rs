@@ -24,8 +24,8 @@ use crate::job::QueueName;
 use crate::provider::{Provider, ProviderDescription};
 use crate::{QueueError, Timings, memory};
 
-/// Most queues of one process.
-pub const MAX_QUEUES: usize = 1_000;
+/// Most queues of one process: a thousand plugins with eight each.
+pub const MAX_QUEUES: usize = 10_000;
 
 /// The provider that is active, its configuration, and which choice of an admin that is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

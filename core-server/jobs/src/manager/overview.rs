@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::QueueManager;
 use crate::QueueError;
 use crate::job::QueueName;
-use crate::listing::{JobPage, JobQuery, QueueStats};
+use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
 use crate::recurring::RecurringJob;
 
 impl QueueManager {
@@ -15,11 +15,11 @@ impl QueueManager {
     /// When the store does not answer.
     pub async fn stats(&self) -> Result<QueueStats, QueueError> {
         let engine = self.shared.engine().await?;
-        let mut parts = Vec::new();
-        for queue in self.names() {
-            parts.push(engine.store().stats(&queue).await?);
+        match self.names() {
+            // As the original has it: of nobody, of this process alone.
+            names if names.is_empty() => Ok(QueueStats::empty(Scope::Instance)),
+            names => engine.store().stats(&names).await,
         }
-        Ok(QueueStats::sum(parts))
     }
 
     /// Their jobs, without the data.
@@ -31,15 +31,7 @@ impl QueueManager {
         if query.limit == 0 {
             return Ok(JobPage::default());
         }
-        let engine = self.shared.engine().await?;
-        let part = JobQuery { offset: 0, limit: query.reach(), ..query };
-        let (mut all, mut total) = (Vec::new(), 0u64);
-        for queue in self.names() {
-            let page = engine.store().list_jobs(&queue, &part).await?;
-            total = total.saturating_add(page.total);
-            all.extend(page.items);
-        }
-        Ok(JobPage::cut(all, total, &query))
+        self.shared.engine().await?.store().list_jobs(&self.names(), &query).await
     }
 
     /// Their recurring jobs, by queue and id.
@@ -72,7 +64,7 @@ impl QueueManager {
         Ok(found)
     }
 
-    fn names(&self) -> Vec<QueueName> {
+    pub(super) fn names(&self) -> Vec<QueueName> {
         self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }

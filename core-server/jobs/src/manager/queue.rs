@@ -135,7 +135,7 @@ impl Queue {
     /// # Errors
     /// When the store does not answer.
     pub async fn stats(&self) -> Result<QueueStats, QueueError> {
-        self.shared.engine().await?.store().stats(&self.name).await
+        self.shared.engine().await?.store().stats(std::slice::from_ref(&self.name)).await
     }
 
     /// How many of its jobs are being run.
@@ -155,7 +155,7 @@ impl Queue {
         if query.limit == 0 {
             return Ok(JobPage::default());
         }
-        self.shared.engine().await?.store().list_jobs(&self.name, &query).await
+        self.shared.engine().await?.store().list_jobs(std::slice::from_ref(&self.name), &query).await
     }
 
     /// Whether the store can be used.

@@ -106,14 +106,10 @@ impl QueueManager {
     }
 
     async fn warn_of_left_jobs(&self, old: &Engine, warnings: &mut Vec<String>) {
-        let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut left = 0;
-        for queue in &queues {
-            match old.store().stats(queue).await {
-                Ok(stats) => left += stats.pending,
-                Err(_) => return warnings.push("It is not known how many jobs wait in the old provider: it does not answer".to_owned()),
-            }
-        }
+        let left = match old.store().stats(&self.names()).await {
+            Ok(stats) => stats.pending,
+            Err(_) => return warnings.push("It is not known how many jobs wait in the old provider: it does not answer".to_owned()),
+        };
         if left > 0 {
             let fate = match old.store().lease() {
                 Some(_) => "they are run when it is active again",

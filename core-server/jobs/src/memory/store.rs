@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::queue::{Delivery, Queue, later};
+use super::queue::{Delivery, Lane, Queue, later};
 use crate::job::{CheckedJob, QueueName};
 use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope};
 use crate::recurring::{RecurringJob, Schedule};
@@ -224,29 +224,30 @@ impl JobStore for MemoryStore {
         Ok((woken, next.map(|next| now.duration_until(next).max(SignedDuration::ZERO).unsigned_abs())))
     }
 
-    async fn stats(&self, name: &QueueName) -> Result<QueueStats, QueueError> {
+    async fn stats(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError> {
         let state = self.state();
-        let Some(queue) = state.queues.get(name) else { return Ok(QueueStats::empty(Scope::Instance)) };
-        let sum = |figure: fn(&super::queue::Lane) -> usize| queue.lanes().map(|(_, lane)| figure(lane) as u64).sum();
-        Ok(QueueStats {
-            pending: sum(super::queue::Lane::depth),
-            processing: sum(super::queue::Lane::running),
-            completed: queue.completed,
-            failed: queue.failed,
-            consumer_groups: queue.groups.len() as u64,
-            scope: Scope::Instance,
-        })
+        let mut stats = QueueStats::empty(Scope::Instance);
+        for queue in queues.iter().filter_map(|name| state.queues.get(name)) {
+            let sum = |figure: fn(&Lane) -> usize| queue.lanes().map(|(_, lane)| figure(lane) as u64).sum::<u64>();
+            stats.pending += sum(Lane::depth);
+            stats.processing += sum(Lane::running);
+            stats.completed += queue.completed;
+            stats.failed += queue.failed;
+            stats.consumer_groups += queue.groups.len() as u64;
+        }
+        Ok(stats)
     }
 
-    async fn list_jobs(&self, name: &QueueName, query: &JobQuery) -> Result<JobPage, QueueError> {
+    async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {
         let now = self.now();
         let state = self.state();
-        let mut found = state.queues.get(name).map(|queue| queue.list(name, query.state, now)).unwrap_or_default();
+        let known = queues.iter().filter_map(|name| Some((name, state.queues.get(name)?)));
+        let mut found: Vec<JobSummary> = known.flat_map(|(name, queue)| queue.list(name, query.state, now)).collect();
         if matches!(query.state, JobState::Pending | JobState::Delayed) {
-            let of_queue = state.schedules.iter().filter(|((queue, _), _)| queue == name);
-            found.extend(of_queue.map(|(_, planned)| JobSummary {
+            let planned = state.schedules.iter().filter(|((queue, _), _)| queues.contains(queue));
+            found.extend(planned.map(|((queue, _), planned)| JobSummary {
                 id: planned.schedule.job_id.clone(),
-                queue: name.to_string(),
+                queue: queue.to_string(),
                 group: None,
                 state: JobState::Delayed,
                 enqueued_at: planned.set_at,

@@ -9,34 +9,35 @@ use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope}
 
 const COUNT: &str = "
     SELECT count(*) FILTER (WHERE owner IS NULL), count(*) FILTER (WHERE owner IS NOT NULL),
-        coalesce((SELECT completed FROM checkstack_jobs.counters WHERE queue = $1), 0),
-        coalesce((SELECT failed FROM checkstack_jobs.counters WHERE queue = $1), 0),
-        (SELECT count(*) FROM checkstack_jobs.groups WHERE queue = $1)
-    FROM checkstack_jobs.deliveries WHERE queue = $1";
+        (SELECT coalesce(sum(completed), 0)::bigint FROM checkstack_jobs.counters WHERE queue = ANY ($1)),
+        (SELECT coalesce(sum(failed), 0)::bigint FROM checkstack_jobs.counters WHERE queue = ANY ($1)),
+        (SELECT count(*) FROM checkstack_jobs.groups WHERE queue = ANY ($1))
+    FROM checkstack_jobs.deliveries WHERE queue = ANY ($1)";
 
 /// Jobs that wait or are being run, and the next run of each schedule: a page, and how many there are.
 const UNFINISHED: &str = "
     WITH found AS (
-        SELECT job_id, group_name, enqueued_at, started_at, run_at, attempts, failed_reason, schedule IS NOT NULL AS recurring,
+        SELECT queue, job_id, group_name, enqueued_at, started_at, run_at, attempts, failed_reason, schedule IS NOT NULL AS recurring,
             CASE WHEN owner IS NOT NULL THEN 'active' WHEN run_at > now() THEN 'delayed' ELSE 'waiting' END AS state
-        FROM checkstack_jobs.deliveries WHERE queue = $1
+        FROM checkstack_jobs.deliveries WHERE queue = ANY ($1)
         UNION ALL
-        SELECT schedule_id, '', set_at, NULL, next_run, 0, NULL, true, 'delayed' FROM checkstack_jobs.schedules WHERE queue = $1
+        SELECT queue, schedule_id, '', set_at, NULL, next_run, 0, NULL, true, 'delayed' FROM checkstack_jobs.schedules WHERE queue = ANY ($1)
     )
-    SELECT job_id, group_name, state, recurring, attempts, failed_reason,
+    SELECT queue, job_id, group_name, state, recurring, attempts, failed_reason,
         (extract(epoch FROM enqueued_at) * 1000000)::bigint AS enqueued_at, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at,
         NULL::bigint AS finished_at, (extract(epoch FROM run_at) * 1000000)::bigint AS run_at, count(*) OVER () AS total
     FROM found WHERE state = ANY ($2)
     ORDER BY CASE state WHEN 'active' THEN started_at ELSE enqueued_at END LIMIT $3";
 
 const FINISHED: &str = "
-    SELECT job_id, group_name, state, recurring, attempts, failed_reason,
+    SELECT queue, job_id, group_name, state, recurring, attempts, failed_reason,
         (extract(epoch FROM enqueued_at) * 1000000)::bigint AS enqueued_at, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at,
         (extract(epoch FROM finished_at) * 1000000)::bigint AS finished_at, NULL::bigint AS run_at, count(*) OVER () AS total
-    FROM checkstack_jobs.finished WHERE queue = $1 AND state = ANY ($2) ORDER BY finished_at DESC LIMIT $3";
+    FROM checkstack_jobs.finished WHERE queue = ANY ($1) AND state = ANY ($2) ORDER BY finished_at DESC LIMIT $3";
 
 #[derive(FromRow)]
 struct Row {
+    queue: String,
     job_id: String,
     group_name: String,
     state: String,
@@ -51,10 +52,10 @@ struct Row {
 }
 
 impl PostgresStore {
-    pub(super) async fn count(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
+    pub(super) async fn count(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError> {
         let counted = self.connections.answer(async {
             let mut connection = self.connections.take().await?;
-            let counted: (i64, i64, i64, i64, i64) = sqlx::query_as(COUNT).bind(queue.as_str()).fetch_one(&mut *connection).await?;
+            let counted: (i64, i64, i64, i64, i64) = sqlx::query_as(COUNT).bind(names(queues)).fetch_one(&mut *connection).await?;
             connection.rest();
             Ok(counted)
         });
@@ -69,7 +70,7 @@ impl PostgresStore {
         })
     }
 
-    pub(super) async fn list(&self, queue: &QueueName, query: &JobQuery) -> Result<JobPage, QueueError> {
+    pub(super) async fn list(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {
         let (statement, states): (_, &[&str]) = match query.state {
             JobState::Pending => (UNFINISHED, &["waiting", "delayed"]),
             JobState::Waiting => (UNFINISHED, &["waiting"]),
@@ -81,18 +82,22 @@ impl PostgresStore {
         let reach = i64::try_from(query.reach()).unwrap_or(i64::MAX);
         let found = self.connections.answer(async {
             let mut connection = self.connections.take().await?;
-            let found = sqlx::query_as(statement).bind(queue.as_str()).bind(states).bind(reach).fetch_all(&mut *connection).await?;
+            let found = sqlx::query_as(statement).bind(names(queues)).bind(states).bind(reach).fetch_all(&mut *connection).await?;
             connection.rest();
             Ok(found)
         });
         let found: Vec<Row> = found.await?;
         let total = found.first().map_or(0, |row| row.total.unsigned_abs());
-        Ok(JobPage::cut(found.into_iter().map(|row| row.summary(queue)).collect(), total, query))
+        Ok(JobPage::cut(found.into_iter().map(Row::summary).collect(), total, query))
     }
 }
 
+fn names(queues: &[QueueName]) -> Vec<&str> {
+    queues.iter().map(QueueName::as_str).collect()
+}
+
 impl Row {
-    fn summary(self, queue: &QueueName) -> JobSummary {
+    fn summary(self) -> JobSummary {
         let state = match self.state.as_str() {
             "active" => JobState::Active,
             "delayed" => JobState::Delayed,
@@ -102,7 +107,7 @@ impl Row {
         };
         JobSummary {
             id: self.job_id,
-            queue: queue.to_string(),
+            queue: self.queue,
             group: Some(self.group_name).filter(|group| !group.is_empty()),
             state,
             enqueued_at: timestamp(self.enqueued_at),

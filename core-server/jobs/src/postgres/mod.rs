@@ -184,12 +184,12 @@ impl JobStore for PostgresStore {
         self.make_runs().await
     }
 
-    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
-        self.count(queue).await
+    async fn stats(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError> {
+        self.count(queues).await
     }
 
-    async fn list_jobs(&self, queue: &QueueName, query: &JobQuery) -> Result<JobPage, QueueError> {
-        self.list(queue, query).await
+    async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {
+        self.list(queues, query).await
     }
 
     async fn test_connection(&self) -> Result<(), QueueError> {

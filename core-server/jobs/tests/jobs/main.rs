@@ -13,4 +13,3 @@ mod recurring;
 mod replicas;
 mod setup;
 mod switching;
-mod throughput;

@@ -227,7 +227,7 @@ impl World<'_> {
                 }
             }
         }
-        let stats = self.workers[0].stats(&self.queue).await.unwrap();
+        let stats = self.workers[0].stats(std::slice::from_ref(&self.queue)).await.unwrap();
         let lanes = || self.model.groups.values().chain([&self.model.without_group]);
         let waiting: usize = lanes().map(|lane| lane.waiting.len()).sum();
         let active: usize = lanes().map(|lane| lane.active.len()).sum();

@@ -46,7 +46,8 @@ impl PluginJobs {
     /// See [`QueueError`].
     pub async fn schedule(&self, queue: &str, id: &str, data: Value, recurrence: Recurrence) -> Result<(), QueueError> {
         let handle = self.queue(queue)?;
-        if handle.recurring_job(id).await?.is_none() && handle.recurring_jobs().await?.len() >= MAX_SCHEDULES {
+        let known = handle.recurring_jobs().await?;
+        if known.len() >= MAX_SCHEDULES && known.iter().all(|recurring| recurring.schedule.job_id != id) {
             return Err(QueueError::Invalid(format!("the queue '{queue}' has {MAX_SCHEDULES} schedules already")));
         }
         handle.schedule_recurring(Schedule::new(id, data, recurrence)).await.map(drop)

@@ -13,17 +13,15 @@ use checkstack_settings::mask::Masker;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use crate::plugin::PluginFailure;
+use crate::plugin::{MAX_MASKED_BYTES, PluginFailure};
 
 /// How the files of a plugin end: its values now, and those that go with its form before, with which a pod may start.
 const MOUNTED: [&str; 2] = ["json", "last-good"];
 /// A Secret has at most 1 MiB.
 const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Longer values, such as bundles of certificates, are not looked for in what a plugin writes: to find them takes many times their size.
-const MAX_MASKED_BYTES: usize = 16 * 1024;
-/// Of all values of one plugin.
-const MAX_ALL_MASKED_BYTES: usize = 64 * 1024;
+/// Of all values of one plugin that are looked for in what it writes.
+const MAX_ALL_MASKED_BYTES: usize = 16 * 1024;
 
 /// The configuration of a plugin.
 #[derive(Debug, Clone)]
@@ -57,8 +55,11 @@ impl SecretConfig {
         let mut values = entry.config.clone();
         let Some(expected) = &entry.secret_config_hash else { return Ok(Configuration { values, masker: None }) };
         let secret = self.values(&entry.plugin_id, expected).await?;
-        let masker = masker(&entry.plugin_id, &secret)?;
-        values.extend(secret);
+        values.extend(secret.clone());
+        let plugin_id = entry.plugin_id.clone();
+        // It takes up to a twentieth of a second.
+        let masker = tokio::task::spawn_blocking(move || masker(&plugin_id, &secret)).await;
+        let masker = masker.map_err(|problem| PluginFailure::transient(PluginReason::Internal, problem.to_string()))??;
         Ok(Configuration { values, masker: Some(masker) })
     }
 

@@ -3,6 +3,7 @@
 
 mod database;
 mod procedures;
+mod tasks;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use futures::FutureExt as _;
 
 pub use self::database::{Migrations, NativeDatabase};
 pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
+pub use self::tasks::PluginTasks;
 use crate::identity::Identity;
 use crate::plugin::{Plugin, PluginFailure};
 

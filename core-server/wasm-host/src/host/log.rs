@@ -1,9 +1,11 @@
 //! `log`: lines of a plugin in the server's log, bounded in size and rate.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use checkstack_platform::plugin::MAX_MASKED_BYTES;
 use tracing::Level as TracingLevel;
 
 use super::HostState;
@@ -58,10 +60,7 @@ impl Host for HostState {
         if dropped > 0 {
             write_line!(TracingLevel::WARN, self, "log lines of this plugin were dropped: it writes too many", None::<&str>, dropped,);
         }
-        let masked = |text: &str| self.plugin.without_secrets(text, MAX_LINE_BYTES).into_owned();
-        let fields: Vec<Field> =
-            fields.iter().take(MAX_FIELDS).map(|field| Field { name: masked(&field.name), value: masked(&field.value) }).collect();
-        let Line { message, fields } = Line::bounded(&masked(&message), &fields);
+        let Line { message, fields } = Line::bounded(&message, &fields, |text| self.plugin.without_secrets(text));
         let fields = fields.as_deref();
         match level {
             Level::Trace => write_line!(TracingLevel::TRACE, self, message, fields,),
@@ -93,16 +92,19 @@ struct Line {
 }
 
 impl Line {
-    fn bounded(message: &str, fields: &[Field]) -> Self {
-        let mut room = MAX_LINE_BYTES;
-        let message = printable(cut(message, &mut room));
+    /// `without_secrets` costs time for each byte: it gets no more of all texts together than the line can show, and so much that a
+    /// secret that lies across the end is whole.
+    fn bounded<'a>(message: &'a str, fields: &'a [Field], without_secrets: impl Fn(&'a str) -> Cow<'a, str>) -> Self {
+        let (mut room, mut looked_at) = (MAX_LINE_BYTES, MAX_LINE_BYTES + MAX_MASKED_BYTES);
+        let mut masked = |text: &'a str| without_secrets(cut(text, &mut looked_at));
+        let message = printable(cut(&masked(message), &mut room));
         let mut shown = serde_json::Map::new();
         for field in fields.iter().take(MAX_FIELDS) {
             if room == 0 {
                 break;
             }
-            let name = cut(&field.name, &mut room).to_owned();
-            shown.insert(name, cut(&field.value, &mut room).into());
+            let name = cut(&masked(&field.name), &mut room).to_owned();
+            shown.insert(name, cut(&masked(&field.value), &mut room).into());
         }
         let fields = (!shown.is_empty()).then(|| serde_json::Value::Object(shown).to_string());
         Self { message, fields }
@@ -169,20 +171,37 @@ mod tests {
         Field { name: name.into(), value: value.into() }
     }
 
+    fn bounded(message: &str, fields: &[Field]) -> Line {
+        Line::bounded(message, fields, Cow::Borrowed)
+    }
+
+    #[test]
+    fn secrets_are_looked_for_in_no_more_than_a_line_can_show() {
+        let looked_at = std::cell::Cell::new(0);
+        let masked = |text| {
+            looked_at.set(looked_at.get() + str::len(text));
+            Cow::Borrowed("****")
+        };
+        let fields: Vec<Field> = (0..100).map(|_| field(&"n".repeat(MAX_LINE_BYTES), &"v".repeat(MAX_LINE_BYTES))).collect();
+        let line = Line::bounded(&"m".repeat(1000), &fields, masked);
+        assert_eq!(line.message, "****");
+        assert_eq!(looked_at.get(), MAX_LINE_BYTES + MAX_MASKED_BYTES);
+    }
+
     #[test]
     fn a_line_is_bounded_as_a_whole() {
         let long = "é".repeat(MAX_LINE_BYTES);
-        let line = Line::bounded(&long, &[field("a", "b")]);
+        let line = bounded(&long, &[field("a", "b")]);
         assert_eq!(line.message.len(), MAX_LINE_BYTES);
         assert_eq!(line.fields, None);
         let fields: Vec<Field> = (0..100).map(|index| field(&index.to_string(), "x")).collect();
-        let shown = Line::bounded("m", &fields).fields.unwrap_or_default();
+        let shown = bounded("m", &fields).fields.unwrap_or_default();
         assert_eq!(shown.matches(':').count(), MAX_FIELDS);
     }
 
     #[test]
     fn a_line_stays_one_line() {
-        let line = Line::bounded("a\nb\u{1b}[31mc\td", &[field("k", "v\n")]);
+        let line = bounded("a\nb\u{1b}[31mc\td", &[field("k", "v\n")]);
         assert_eq!(line.message, "a\\nb\\u{1b}[31mc d");
         assert_eq!(line.fields.as_deref(), Some(r#"{"k":"v\n"}"#));
     }

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkstack_platform::plugin::PluginServices;
+use checkstack_platform::plugin::{MAX_MASKED_BYTES, PluginServices};
 use checkstack_plugin_package::PluginId;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
@@ -35,8 +35,6 @@ use crate::limits::InstanceLimits;
 
 /// Characters of an error message or of a probe's message.
 const MAX_MESSAGE_CHARACTERS: usize = 1000;
-/// As long as a secret is that is masked.
-const MASKED_BEYOND: usize = 16 * 1024;
 
 /// What all instances of one plugin share.
 pub(crate) struct PluginContext {
@@ -61,20 +59,19 @@ impl PluginContext {
         &self.services.plugin_id
     }
 
-    /// Part of what the plugin writes for people, without its secrets: some more than `bytes` is looked at, so that one that lies
-    /// across the end is found.
-    pub(crate) fn without_secrets<'a>(&self, text: &'a str, bytes: usize) -> Cow<'a, str> {
-        let end = text.floor_char_boundary(bytes.saturating_add(MASKED_BEYOND));
-        let part = text.get(..end).unwrap_or_default();
+    /// What the plugin writes for people, without its secrets.
+    fn without_secrets<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match &self.services.masker {
-            Some(masker) => masker.text(part),
-            None => Cow::Borrowed(part),
+            Some(masker) => masker.text(text),
+            None => Cow::Borrowed(text),
         }
     }
 
     /// A message of the plugin's for a status: short, on one line, without its secrets.
     pub(crate) fn message(&self, text: &str) -> String {
-        one_line(&self.without_secrets(text, MAX_MESSAGE_CHARACTERS), MAX_MESSAGE_CHARACTERS)
+        // Some more than is shown, so that a secret that lies across the end is whole.
+        let end = text.floor_char_boundary(MAX_MESSAGE_CHARACTERS * 4 + MAX_MASKED_BYTES);
+        one_line(&self.without_secrets(text.get(..end).unwrap_or_default()), MAX_MESSAGE_CHARACTERS)
     }
 
     /// How long one call may take.
