@@ -183,8 +183,8 @@ pub(crate) fn extra_environment(generator: &mut SchemaGenerator) -> Schema {
             "x-kubernetes-validations": [
                 rule("self.matches('^[-._a-zA-Z][-._a-zA-Z0-9]*$')", "must be the name of an environment variable: letters, digits, '_', '-' and '.', not beginning with a digit"),
                 rule(
-                    "self in ['CHECKSTACK_DATABASE_CONNECTIONS', 'CHECKSTACK_LOG', 'CHECKSTACK_LOG_FORMAT'] || !(self.startsWith('CHECKSTACK_') || self == 'DATABASE_URL')",
-                    "the operator sets this variable itself: of those beginning with CHECKSTACK_ only CHECKSTACK_DATABASE_CONNECTIONS, CHECKSTACK_LOG and CHECKSTACK_LOG_FORMAT are yours, and the database is set by spec.database",
+                    "self in ['CHECKSTACK_CACHE_BYTES', 'CHECKSTACK_DATABASE_CONNECTIONS', 'CHECKSTACK_LOG', 'CHECKSTACK_LOG_FORMAT'] || !(self.startsWith('CHECKSTACK_') || self == 'DATABASE_URL')",
+                    "the operator sets this variable itself: of those beginning with CHECKSTACK_ only CHECKSTACK_CACHE_BYTES, CHECKSTACK_DATABASE_CONNECTIONS, CHECKSTACK_LOG and CHECKSTACK_LOG_FORMAT are yours, and the database is set by spec.database",
                 ),
             ],
         }),

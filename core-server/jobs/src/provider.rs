@@ -2,26 +2,11 @@
 
 use std::sync::Arc;
 
+pub use checkstack_backends::ProviderDescription;
 use serde_json::Value;
 
 use crate::QueueError;
 use crate::store::JobStore;
-
-/// What an admin is told of a provider.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProviderDescription {
-    /// For example `memory`
-    pub id: String,
-    /// For people
-    pub display_name: String,
-    /// For people
-    pub description: String,
-    /// Of the format of its configuration
-    pub config_version: u32,
-    /// JSON Schema of its configuration
-    pub config_schema: Value,
-}
 
 /// A store, and what its configuration says besides.
 pub struct OpenStore {

@@ -9,6 +9,7 @@
 
 mod artifacts;
 mod backoff;
+mod caches;
 mod database;
 mod dispatch;
 mod http;
@@ -25,6 +26,7 @@ mod procedures;
 mod quarantine;
 pub mod readiness;
 
+pub use self::caches::{DEFAULT_CACHE_BYTES, FEWEST_CACHE_BYTES};
 pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};
 pub use self::http::listener::serve;
 pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_control_api::SealingKey;
-use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{PluginEntry, PluginId, PluginSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::artifacts::{ArtifactStore, DatabaseCodeCache, Materialiser};
+use crate::caches::{self, DEFAULT_CACHE_BYTES};
 use crate::database::provision::Provisioner;
 use crate::database::schema_users::{self, SchemaUsers};
 use crate::database::sessions::PluginSessions;
@@ -43,6 +43,8 @@ const CLOSE_IDLE_CONNECTIONS: Duration = Duration::from_secs(5);
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 /// Jobs that are being done when the server ends.
 const JOBS: Duration = Duration::from_secs(5);
+/// What others have yet to be told of caches when the server ends.
+const CACHES: Duration = Duration::from_secs(2);
 const SWEEP_KEY_VALUE: Duration = Duration::from_secs(60);
 
 /// What the platform has to be told.
@@ -69,6 +71,8 @@ pub struct PlatformSettings {
     /// Bodies of requests to plugins and of their answers, all together; more are refused. A body
     /// that does not fit into it never comes through.
     pub max_buffered_bytes: usize,
+    /// Entries of the caches of all plugins in this pod, with what it costs to keep them.
+    pub cache_bytes: usize,
 }
 
 impl PlatformSettings {
@@ -85,6 +89,7 @@ impl PlatformSettings {
             database,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
+            cache_bytes: DEFAULT_CACHE_BYTES,
         }
     }
 }
@@ -191,9 +196,10 @@ impl Platform {
         let schema_users = SchemaUsers::new(database.clone(), settings.pod.clone());
         schema_users.begin().await?;
         let queues = jobs::begin(&database).await?;
-        let native =
-            self.start_native(native, NativeServices { database: NativeDatabase::new(database.clone()), queues: queues.clone() }).await?;
-        let core = self.core(keys, database.clone(), schema_users.clone(), loader, native, queues);
+        let caches = caches::begin(database.clone(), settings.cache_bytes);
+        let services = NativeServices { database: NativeDatabase::new(database.clone()), queues, caches };
+        let native = self.start_native(native, services.clone()).await?;
+        let core = self.core(keys, database.clone(), schema_users.clone(), loader, native, services);
         let core = self.shared.core.get_or_init(|| core);
         self.register_probes(&database);
         self.spawn_housekeeping(&database, &core.sessions);
@@ -234,9 +240,10 @@ impl Platform {
         schema_users: SchemaUsers,
         loader: Arc<dyn PluginLoader>,
         native: NativeParts,
-        queues: QueueManager,
+        services: NativeServices,
     ) -> Core {
         let settings = &self.settings;
+        let NativeServices { queues, caches, .. } = services;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
@@ -261,7 +268,7 @@ impl Platform {
             sealing_key: keys.sealing.clone(),
         };
         let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
-        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native, queues }
+        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native, queues, caches }
     }
 
     /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
@@ -389,6 +396,9 @@ impl Platform {
             core.lifecycle.shut_down().await;
             native::shut_down(&core.native.plugins).await;
             core.sessions.shut_down(Duration::from_secs(2)).await;
+            if tokio::time::timeout(CACHES, core.caches.stop()).await.is_err() {
+                debug!("other pods were not told in time what caches have to forget");
+            }
             if tokio::time::timeout(Duration::from_secs(2), core.database.close()).await.is_err() {
                 debug!("the database's connections did not close in time");
             }

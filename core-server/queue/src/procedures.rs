@@ -2,27 +2,45 @@
 
 use std::sync::Arc;
 
-use checkstack_calls::access::{AccessRule, Level, Principal};
+use checkstack_calls::access::{AccessRule, Level};
 use checkstack_calls::contract::InvalidContract;
-use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::error::CallError;
 use checkstack_calls::gate::UserType;
-use checkstack_jobs::provider::ProviderDescription;
-use checkstack_jobs::{
-    ActiveBackend, JobQuery, JobState, JobSummary, LagSeverity, LagThresholds, QueueError, QueueManager, Scope, lag_severity,
-};
+use checkstack_jobs::{JobQuery, JobState, JobSummary, LagSeverity, LagThresholds, QueueManager, Scope, lag_severity};
+use checkstack_platform::native::backends::{BackendChoice, BackendConfiguration, Backends as _, HasChoice, ProviderInfo};
 use checkstack_platform::native::{Caller, ProcedureDefinition, Procedures};
 use checkstack_plugin_package::PluginId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tracing::{error, info, warn};
+use serde_json::Value;
+use tracing::info;
 
-use crate::store::Store;
+use crate::queues::Queues;
+
+/// The setting.
+const LAG_THRESHOLDS: &str = "lag-thresholds";
 
 /// What the procedures work with.
 pub(crate) struct State {
-    pub(crate) store: Store,
-    pub(crate) queues: QueueManager,
+    choice: Arc<BackendChoice<Queues>>,
+}
+
+impl State {
+    pub(crate) fn new(choice: BackendChoice<Queues>) -> Self {
+        Self { choice: Arc::new(choice) }
+    }
+
+    fn queues(&self) -> &QueueManager {
+        &self.choice.backends().0
+    }
+}
+
+impl HasChoice for State {
+    type Of = Queues;
+
+    fn choice(&self) -> &Arc<BackendChoice<Queues>> {
+        &self.choice
+    }
 }
 
 type Result<T> = std::result::Result<T, CallError>;
@@ -59,94 +77,16 @@ pub(crate) fn procedures(plugin: PluginId) -> std::result::Result<Procedures<Sta
     )
 }
 
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct ProviderInfo {
-    id: String,
-    display_name: String,
-    description: String,
-    config_version: u32,
-    /// A JSON Schema.
-    config_schema: Map<String, Value>,
-}
-
-impl From<ProviderDescription> for ProviderInfo {
-    fn from(provider: ProviderDescription) -> Self {
-        let ProviderDescription { id, display_name, description, config_version, config_schema } = provider;
-        let config_schema = match config_schema {
-            Value::Object(schema) => schema,
-            _ => Map::new(),
-        };
-        Self { id, display_name, description, config_version, config_schema }
-    }
-}
-
 async fn get_plugins(state: Arc<State>, _: Caller, (): ()) -> Result<Vec<ProviderInfo>> {
-    Ok(state.queues.providers().into_iter().map(ProviderInfo::from).collect())
+    Ok(state.choice.providers())
 }
 
-/// A provider and how it is set up.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Configuration {
-    #[schemars(length(min = 1, max = 100))]
-    plugin_id: String,
-    config: Map<String, Value>,
+async fn get_configuration(state: Arc<State>, _: Caller, (): ()) -> Result<BackendConfiguration> {
+    state.choice.configuration().await
 }
 
-impl From<ActiveBackend> for Configuration {
-    fn from(backend: ActiveBackend) -> Self {
-        let config = match backend.configuration {
-            Value::Object(config) => config,
-            _ => Map::new(),
-        };
-        Self { plugin_id: backend.provider, config }
-    }
-}
-
-async fn get_configuration(state: Arc<State>, _: Caller, (): ()) -> Result<Configuration> {
-    let active = state.queues.active().await;
-    active.map(Configuration::from).ok_or_else(|| CallError::with_message(ErrorCode::ServiceUnavailable, "no queue provider is active yet"))
-}
-
-async fn update_configuration(state: Arc<State>, caller: Caller, asked: Configuration) -> Result<Configuration> {
-    // It goes on although the caller goes away: half a change would be seen by other replicas only.
-    let change = tokio::spawn(async move { change(&state, &caller, asked).await });
-    change.await.unwrap_or_else(|problem| {
-        error!(%problem, "a change of the queue provider did not come to its end");
-        Err(CallError::internal())
-    })
-}
-
-async fn change(State { store, queues }: &State, caller: &Caller, asked: Configuration) -> Result<Configuration> {
-    if !store.begin_change().await? {
-        return Err(CallError::with_message(ErrorCode::Conflict, "the provider is being changed already; look again in a minute"));
-    }
-    let switched = switch(store, queues, asked).await;
-    store.changed(switched.as_ref().ok()).await?;
-    let backend = switched?;
-    info!(provider = backend.provider, version = backend.version, by = shown(caller), "the queue provider was changed");
-    Ok(backend.into())
-}
-
-async fn switch(store: &Store, queues: &QueueManager, asked: Configuration) -> Result<ActiveBackend> {
-    // Of a change that another replica has made, which this one has not seen yet.
-    if let Some(stored) = store.active().await? {
-        queues.follow(stored).await.map_err(refused)?;
-    }
-    let switched = queues.switch(&asked.plugin_id, Value::Object(asked.config)).await.map_err(refused)?;
-    for warning in &switched.warnings {
-        warn!(provider = asked.plugin_id, warning, "the queue provider is being changed");
-    }
-    Ok(switched.backend)
-}
-
-fn shown(caller: &Caller) -> String {
-    match &caller.principal {
-        Some(Principal::User(account) | Principal::Application(account)) => account.id.clone(),
-        Some(Principal::Service(plugin)) => plugin.to_string(),
-        None => "anonymous".to_owned(),
-    }
+async fn update_configuration(state: Arc<State>, caller: Caller, asked: BackendConfiguration) -> Result<BackendConfiguration> {
+    state.choice.clone().update(caller, asked).await
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -165,7 +105,7 @@ struct Stats {
 }
 
 async fn get_stats(state: Arc<State>, _: Caller, (): ()) -> Result<Stats> {
-    let stats = state.queues.stats().await.map_err(refused)?;
+    let stats = state.queues().stats().await.map_err(Queues::refusal)?;
     Ok(Stats {
         pending: stats.pending,
         processing: stats.processing,
@@ -184,14 +124,18 @@ struct LagStatus {
 }
 
 async fn get_lag_status(state: Arc<State>, _: Caller, (): ()) -> Result<LagStatus> {
-    let thresholds = state.store.lag_thresholds().await?;
-    let pending = state.queues.stats().await.map_err(refused)?.pending;
+    let thresholds = lag_thresholds(&state).await?;
+    let pending = state.queues().stats().await.map_err(Queues::refusal)?.pending;
     Ok(LagStatus { pending, severity: lag_severity(pending, thresholds), thresholds })
 }
 
+async fn lag_thresholds(state: &State) -> Result<LagThresholds> {
+    Ok(state.choice.settings().read(LAG_THRESHOLDS).await?.unwrap_or_default())
+}
+
 async fn update_lag_thresholds(state: Arc<State>, caller: Caller, thresholds: LagThresholds) -> Result<LagThresholds> {
-    state.store.set_lag_thresholds(thresholds).await?;
-    info!(?thresholds, by = shown(&caller), "the thresholds of waiting jobs were changed");
+    state.choice.settings().write(LAG_THRESHOLDS, &thresholds).await?;
+    info!(?thresholds, by = caller.shown(), "the thresholds of waiting jobs were changed");
     Ok(thresholds)
 }
 
@@ -259,7 +203,7 @@ struct Jobs {
 async fn list_jobs(state: Arc<State>, _: Caller, listing: Listing) -> Result<Jobs> {
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let query = JobQuery { state: listing.state, offset: size(listing.offset), limit: size(listing.limit) };
-    let page = state.queues.list_jobs(query).await.map_err(refused)?;
+    let page = state.queues().list_jobs(query).await.map_err(Queues::refusal)?;
     Ok(Jobs { items: page.items.into_iter().map(JobInfo::from).collect(), total: page.total, has_more: page.has_more })
 }
 
@@ -274,7 +218,7 @@ struct RecurringInfo {
 }
 
 async fn list_recurring_jobs(state: Arc<State>, _: Caller, (): ()) -> Result<Vec<RecurringInfo>> {
-    let jobs = state.queues.recurring_jobs().await.map_err(refused)?;
+    let jobs = state.queues().recurring_jobs().await.map_err(Queues::refusal)?;
     let info = |(queue, job): (checkstack_jobs::QueueName, checkstack_jobs::RecurringJob)| {
         Ok(RecurringInfo {
             queue: queue.to_string(),
@@ -284,19 +228,4 @@ async fn list_recurring_jobs(state: Arc<State>, _: Caller, (): ()) -> Result<Vec
         })
     };
     jobs.into_iter().map(info).collect()
-}
-
-/// What a caller is told of an error of the queues.
-fn refused(problem: QueueError) -> CallError {
-    let code = match &problem {
-        QueueError::UnknownProvider(_) => ErrorCode::NotFound,
-        QueueError::InvalidConfiguration { .. } | QueueError::Invalid(_) => ErrorCode::BadRequest,
-        problem if problem.is_transient() => ErrorCode::ServiceUnavailable,
-        QueueError::Stopped => ErrorCode::ServiceUnavailable,
-        _ => {
-            error!(%problem, "the queues refuse");
-            return CallError::internal();
-        }
-    };
-    CallError::with_message(code, problem.to_string())
 }

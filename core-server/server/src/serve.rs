@@ -35,7 +35,8 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     let auth = settings.auth();
     let native = |services: NativeServices| {
         let mut parts = Auth::parts(services.database.clone(), auth)?;
-        parts.plugins.push(checkstack_queue::part(services)?);
+        parts.plugins.push(checkstack_queue::part(services.clone())?);
+        parts.plugins.push(checkstack_cache_admin::part(services)?);
         Ok(parts)
     };
     let drain = settings.server.shutdown_deadline().saturating_sub(settings.server.shutdown_grace()) / 2;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use checkstack_auth::AuthSettings;
 use checkstack_platform::{
-    ConnectionDivision, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CONNECTIONS, PlatformSettings,
+    ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CACHE_BYTES,
+    FEWEST_CONNECTIONS, PlatformSettings,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -83,6 +84,15 @@ pub(crate) struct Server {
     /// Largest body of a request to a plugin, in bytes.
     #[arg(long, global = true, env = "CHECKSTACK_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: usize,
+    /// Bytes that the caches of all plugins may take in this pod, with what it costs to keep entries.
+    #[arg(
+        long,
+        global = true,
+        env = "CHECKSTACK_CACHE_BYTES",
+        default_value_t = DEFAULT_CACHE_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(FEWEST_CACHE_BYTES as u64..=64 * 1024 * 1024 * 1024)
+    )]
+    cache_bytes: u64,
     /// Seconds for which one stays signed in.
     #[arg(
         long,
@@ -134,6 +144,7 @@ impl Settings {
         platform.keys_directory.clone_from(&self.instance.keys_dir);
         platform.state_directory.clone_from(&self.instance.state_dir);
         platform.max_body_bytes = self.server.max_body_bytes;
+        platform.cache_bytes = usize::try_from(self.server.cache_bytes).unwrap_or(usize::MAX);
         platform
     }
 }
@@ -179,14 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn caches_have_the_bytes_that_were_asked_for() {
+        let parsed = |asked: &[&str]| {
+            let settings = Settings::try_parse_from(["checkstack-server", "serve"].iter().chain(asked));
+            settings.map(|settings| settings.platform().cache_bytes).map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed(&[]), Ok(32 * 1024 * 1024));
+        assert_eq!(parsed(&["--cache-bytes", "2000000"]), Ok(2_000_000));
+        let too_few = parsed(&["--cache-bytes", "1000"]);
+        assert!(too_few.is_err_and(|said| said.contains("--cache-bytes") && said.contains("1000 is not in 1048576..")));
+    }
+
+    #[test]
     fn connections_are_what_was_asked_for() {
         let parsed = |asked: &[&str]| {
             let settings = Settings::try_parse_from(["checkstack-server", "serve"].iter().chain(asked));
             settings.map(|settings| settings.platform().database.connections.total()).map_err(|error| error.to_string())
         };
-        assert_eq!(parsed(&[]), Ok(21));
+        assert_eq!(parsed(&[]), Ok(22));
         assert_eq!(parsed(&["--database-connections", "35"]), Ok(35));
         let too_few = parsed(&["--database-connections", "10"]);
-        assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("10 is not in 11..=1000")));
+        assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("10 is not in 12..=1000")));
     }
 }

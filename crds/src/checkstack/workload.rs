@@ -55,7 +55,8 @@ pub struct PodTemplateSpec {
 
     /// Environment variables of the core server's container, besides those that the operator sets. CHECKSTACK_LOG (a filter
     /// like info or checkstack_platform=debug) and CHECKSTACK_LOG_FORMAT (json or text) set what it logs;
-    /// CHECKSTACK_DATABASE_CONNECTIONS is how many connections to the database each pod may have (20, at least 10).
+    /// CHECKSTACK_DATABASE_CONNECTIONS is how many connections to the database each pod may have (22, at least 12);
+    /// CHECKSTACK_CACHE_BYTES is what the caches of plugins may take of each pod's memory (33554432, at least 1048576).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::extra_environment")]
     pub env: Vec<EnvVar>,

@@ -64,6 +64,7 @@ pub fn full() -> Value {
             ],
             "priorityClassName": "system-cluster-critical",
             "env": [
+                { "name": "CHECKSTACK_CACHE_BYTES", "value": "67108864" },
                 { "name": "CHECKSTACK_DATABASE_CONNECTIONS", "value": "25" },
                 { "name": "CHECKSTACK_LOG", "value": "debug" },
                 { "name": "CHECKSTACK_LOG_FORMAT", "value": "text" },

@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+pub use checkstack_backends::ActiveBackend;
 use tokio::sync::{Notify, OwnedRwLockReadGuard};
 
 use queue::Remembered;
@@ -22,36 +21,10 @@ pub use switch::Switched;
 use crate::engine::Engine;
 use crate::job::QueueName;
 use crate::provider::{Provider, ProviderDescription};
-use crate::{QueueError, Timings, memory};
+use crate::{QueueError, Timings};
 
 /// Most queues of one process: a thousand plugins with eight each.
 pub const MAX_QUEUES: usize = 10_000;
-
-/// The provider that is active, its configuration, and which choice of an admin that is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ActiveBackend {
-    /// Id of the provider
-    pub provider: String,
-    /// Of the provider
-    pub configuration: Value,
-    /// Grows with each choice: who hears of a greater one follows it.
-    pub version: u64,
-}
-
-impl Default for ActiveBackend {
-    /// In memory, as long as nobody has chosen.
-    fn default() -> Self {
-        Self { provider: memory::ID.to_owned(), configuration: Value::Object(serde_json::Map::new()), version: 0 }
-    }
-}
-
-impl ActiveBackend {
-    /// Whether to change to `announced`.
-    pub fn is_followed_by(&self, announced: &Self) -> bool {
-        announced.version > self.version
-    }
-}
 
 /// How patient a manager is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,8 @@ async fn connect(options: &PgConnectOptions, within: Duration) -> Result<PgConne
     }
 }
 
-fn pool(options: &PgConnectOptions, connections: u32, limits: &'static Limits) -> PgPool {
+/// Connections that are opened when they are needed, and closed when they are not.
+pub(super) fn pool(options: &PgConnectOptions, connections: u32, limits: &'static Limits) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections.max(1))
         .acquire_timeout(Duration::from_secs(5))

@@ -3,9 +3,9 @@
 
 /// Connections of one pod, unless the settings say otherwise: three replicas, and one more while a
 /// rollout replaces them, fit into a `max_connections` of 100 and leave some.
-pub const DEFAULT_CONNECTIONS: u32 = 21;
+pub const DEFAULT_CONNECTIONS: u32 = 22;
 /// With less, plugins could not work beside each other.
-pub const FEWEST_CONNECTIONS: u32 = 11;
+pub const FEWEST_CONNECTIONS: u32 = 12;
 
 /// Uploads of artifacts at the same time. Each takes up to minutes, on a connection of its own.
 pub(crate) const UPLOADS: u32 = 2;
@@ -13,6 +13,8 @@ pub(crate) const UPLOADS: u32 = 2;
 const PROBE: u32 = 1;
 /// Hears of new jobs.
 pub(crate) const LISTENER: u32 = 1;
+/// Tells and hears what caches have to forget.
+pub(crate) const CACHES: u32 = 1;
 /// For ending what a plugin has left running; see [`super::sessions`].
 const TERMINATOR: u32 = 1;
 
@@ -35,7 +37,7 @@ impl ConnectionDivision {
     /// Divides `total`, which counts as [`FEWEST_CONNECTIONS`] if it is less. One plugin never gets more
     /// than half of what there is for all.
     pub fn of(total: u32) -> Self {
-        let rest = total.max(FEWEST_CONNECTIONS) - UPLOADS - PROBE - LISTENER - TERMINATOR;
+        let rest = total.max(FEWEST_CONNECTIONS) - UPLOADS - PROBE - LISTENER - CACHES - TERMINATOR;
         let (core, key_value) = ((rest / 4).clamp(2, 6), (rest / 4).clamp(2, 6));
         let plugins = rest - core - key_value;
         Self { core, key_value, key_value_per_plugin: key_value / 2, plugins, per_plugin: (plugins / 2).min(4) }
@@ -43,7 +45,7 @@ impl ConnectionDivision {
 
     /// What the pod has at most, all together.
     pub fn total(&self) -> u32 {
-        self.core + self.key_value + self.plugins + UPLOADS + PROBE + LISTENER + TERMINATOR
+        self.core + self.key_value + self.plugins + UPLOADS + PROBE + LISTENER + CACHES + TERMINATOR
     }
 }
 

@@ -135,6 +135,11 @@ impl Database {
         self.core.clone()
     }
 
+    /// The connection with which caches tell each other what to forget.
+    pub(crate) fn for_caches(&self) -> PgPool {
+        connect::pool(&self.options, division::CACHES, &connect::CORE)
+    }
+
     /// How to connect, as the core.
     pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options

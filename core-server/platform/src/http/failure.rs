@@ -1,6 +1,7 @@
 //! Answers of the control API that are no success: a status, a stable word, a sentence.
 
 use axum::response::{IntoResponse, Response};
+use checkstack_cache::CacheError;
 use checkstack_control_api::TokenError;
 use checkstack_control_api::report::ControlError;
 use checkstack_jobs::QueueError;
@@ -72,6 +73,15 @@ impl From<QueueError> for ControlFailure {
         match error.is_transient() {
             true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", error.to_string()).retry_after("2"),
             false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "database_refused", error.to_string()),
+        }
+    }
+}
+
+impl From<CacheError> for ControlFailure {
+    fn from(error: CacheError) -> Self {
+        match error.is_transient() {
+            true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache_unavailable", error.to_string()).retry_after("2"),
+            false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "cache_refused", error.to_string()),
         }
     }
 }

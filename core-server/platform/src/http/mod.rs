@@ -25,6 +25,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
+use checkstack_cache::CacheManager;
 use checkstack_jobs::QueueManager;
 use http::StatusCode;
 use serde_json::json;
@@ -79,6 +80,7 @@ pub(crate) struct Core {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) native: NativeParts,
     pub(crate) queues: QueueManager,
+    pub(crate) caches: CacheManager,
 }
 
 /// Answers requests.

@@ -1,20 +1,24 @@
 //! Plugins that are a part of the server. They implement [`Plugin`] like all others and are called in the same way, but no
 //! set lists them: they are there before the first plugin of a set, and until after the last.
 
+pub mod backends;
 mod database;
 mod procedures;
+mod settings;
 mod tasks;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkstack_cache::CacheManager;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
 
 pub use self::database::{Migrations, NativeDatabase};
 pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
+pub use self::settings::{NativeSettings, SettingsError};
 pub use self::tasks::PluginTasks;
 use crate::identity::Identity;
 use crate::plugin::{Plugin, PluginFailure};
@@ -49,6 +53,8 @@ pub struct NativeServices {
     pub database: NativeDatabase,
     /// The queues of all plugins.
     pub queues: QueueManager,
+    /// The caches of all plugins.
+    pub caches: CacheManager,
 }
 
 /// Makes the native plugins, once the database answers.

@@ -41,6 +41,17 @@ pub struct Caller {
     pub correlation_id: String,
 }
 
+impl Caller {
+    /// Who it is, for the log.
+    pub fn shown(&self) -> String {
+        match &self.principal {
+            Some(Principal::User(account) | Principal::Application(account)) => account.id.clone(),
+            Some(Principal::Service(plugin)) => plugin.to_string(),
+            None => "anonymous".to_owned(),
+        }
+    }
+}
+
 /// Why procedures cannot be offered: a fault of the server.
 pub type InvalidProcedures = InvalidContract;
 

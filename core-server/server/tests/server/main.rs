@@ -11,6 +11,7 @@ mod packages;
 #[path = "../../../platform/tests/platform/postgres.rs"]
 mod postgres;
 
+mod cache;
 mod identity;
 mod openapi;
 mod process;
@@ -209,7 +210,7 @@ async fn settings_that_cannot_be_are_refused_by_name() {
     let output = pod.command("serve").stderr(std::process::Stdio::piped()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("--database-connections") && said.contains("3 is not in 11..=1000"), "{said}");
+    assert!(said.contains("--database-connections") && said.contains("3 is not in 12..=1000"), "{said}");
 }
 
 #[tokio::test]
