@@ -30,6 +30,21 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// Whether it is worth another attempt.
     async fn run(&self, job: Job) -> Result<(), HandlerError>;
+
+    /// Its group was ephemeral, and did not exist for some time: jobs of that time do not come. Who keeps a copy of something reads it
+    /// anew. Must return soon.
+    fn missed(&self) {}
+}
+
+/// How long a group lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupLifetime {
+    /// Until it is forgotten ([`crate::Queue::forget_group`]). Its jobs wait while it has no consumer.
+    #[default]
+    Durable,
+    /// As long as its consumer, or the process of that. It gets what is enqueued while it is there, and nothing from before. Its name must
+    /// not be that of any other consumer.
+    Ephemeral,
 }
 
 #[async_trait]
@@ -52,12 +67,18 @@ pub struct ConsumerOptions {
     pub max_retries: u32,
     /// Jobs that this consumer runs at once, 1 to [`MAX_CONCURRENCY`]; the provider's limit for the queue holds besides.
     pub concurrency: usize,
+    /// How long the group lasts.
+    pub lifetime: GroupLifetime,
 }
 
 impl ConsumerOptions {
-    /// 3 retries, and as many jobs at once as the provider allows.
+    /// 3 retries, as many jobs at once as the provider allows, and a group that is remembered.
     pub fn new(group: impl Into<String>) -> Self {
-        Self { group: group.into(), max_retries: 3, concurrency: MAX_CONCURRENCY }
+        Self { group: group.into(), max_retries: 3, concurrency: MAX_CONCURRENCY, lifetime: GroupLifetime::Durable }
+    }
+
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.lifetime == GroupLifetime::Ephemeral
     }
 
     pub(crate) fn check(&self) -> Result<(), QueueError> {

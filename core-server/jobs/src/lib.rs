@@ -4,6 +4,8 @@
 //!   [`memory`] (this process alone) or [`postgres`] (durable, shared by all replicas).
 //! - A [`Queue`] takes jobs; consumers run them. Each consumer **group** gets every job at least once, and once as long as no worker
 //!   dies; consumers of one group share the jobs, over all replicas.
+//! - What is published is for the groups that are there. Groups that are [`GroupLifetime::Ephemeral`] end with their consumer, or with
+//!   its process.
 //! - A job that fails is tried again after 2, 4, 8 seconds and so on; a job whose worker has died, too.
 //! - [`Schedule`]s make jobs at intervals, or by a cron pattern in a time zone. However many replicas there are, each slot is made once.
 //!
@@ -47,7 +49,7 @@ mod timings;
 
 pub use engine::Wakes;
 pub use error::QueueError;
-pub use handler::{ConsumerOptions, Handler, HandlerError, MAX_CONCURRENCY};
+pub use handler::{ConsumerOptions, GroupLifetime, Handler, HandlerError, MAX_CONCURRENCY};
 pub use job::{
     CheckedJob, EnqueueOptions, Job, MAX_BATCH, MAX_DATA_BYTES, MAX_DELAY, MAX_ID_BYTES, MAX_NAME_BYTES, MAX_RETRIES, NewJob, QueueName,
 };

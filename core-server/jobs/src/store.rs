@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 
 use crate::QueueError;
 use crate::engine::Wakes;
+use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
 use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
 use crate::recurring::{RecurringJob, Schedule};
@@ -63,6 +64,24 @@ pub struct ClaimedJob {
     pub enqueued_at: Timestamp,
     /// Attempts that have failed before
     pub attempts: u32,
+}
+
+/// What became of a job that was published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Groups that get it
+    pub groups: u64,
+    /// Groups that do not, because too many jobs wait for them already
+    pub full: Vec<String>,
+}
+
+/// An ephemeral group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Membership {
+    /// Of which queue
+    pub queue: QueueName,
+    /// Its name
+    pub group: String,
 }
 
 /// How an attempt ended.
@@ -119,11 +138,21 @@ pub trait JobStore: Send + Sync + 'static {
         Err(QueueError::NotTransactional)
     }
 
-    /// From now on the group gets the jobs of the queue; it is remembered. Jobs that wait for a first group are its own.
-    async fn join(&self, queue: &QueueName, group: &str) -> Result<(), QueueError>;
+    /// Adds a job for each group that there is, except for those that are full. For others it is never there.
+    async fn publish(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError>;
+
+    /// From now on the group gets the jobs of the queue. A durable one is remembered, and has the jobs that wait for a first group. An
+    /// ephemeral one begins without jobs, and ends when it is forgotten or was not renewed.
+    async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError>;
+
+    /// Renews ephemeral groups; returns those that there still are.
+    async fn renew_groups(&self, groups: &[Membership]) -> Result<HashSet<Membership>, QueueError>;
 
     /// Forgets a group with its jobs; whether there was one.
     async fn forget(&self, queue: &QueueName, group: &str) -> Result<bool, QueueError>;
+
+    /// Forgets the groups whose names begin so, in queues whose names begin so, with their jobs; how many there were.
+    async fn forget_groups(&self, queue_prefix: &str, group_prefix: &str) -> Result<u64, QueueError>;
 
     /// Forgets all queues whose names begin so, with their groups, jobs and schedules; whether there was anything.
     async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError>;
@@ -137,7 +166,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Renews claims; returns those that still hold.
     async fn renew(&self, claims: &[Claim]) -> Result<HashSet<Claim>, QueueError>;
 
-    /// Takes jobs from workers that have not renewed their claims: a failed attempt each. Returns how many.
+    /// Takes jobs from workers that have not renewed their claims: a failed attempt each. Returns how many. Removes ephemeral groups that
+    /// were not renewed.
     async fn recover(&self) -> Result<u64, QueueError>;
 
     /// Gives up jobs that have waited too long, and forgets the oldest of those that have ended.

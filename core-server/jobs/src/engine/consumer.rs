@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::active::Lease;
-use super::{LAST_WORDS, Shared};
+use super::{LAST_WORDS, Shared, tell_of_gap};
 use crate::QueueError;
 use crate::handler::{ConsumerOptions, Handler, HandlerError};
 use crate::job::{Job, QueueName};
 use crate::retry;
-use crate::store::{Claim, ClaimRequest, Claimed, ClaimedJob, Ending, Outcome};
+use crate::store::{Claim, ClaimRequest, Claimed, ClaimedJob, Ending, Membership, Outcome};
 
 /// Most bytes that are kept of why an attempt failed.
 const MAX_REASON_BYTES: usize = 1_000;
@@ -103,17 +103,35 @@ impl Worker {
     async fn run(self, joined: bool, mut ending: watch::Receiver<Option<Instant>>) {
         let mut jobs = JoinSet::new();
         if joined || self.join(&mut ending).await {
+            let membership = self.options.is_ephemeral().then(|| self.keep_membership());
             self.claim_and_start(&mut jobs, &mut ending).await;
+            let until = ending.borrow().unwrap_or_else(Instant::now);
+            self.finish(jobs, until).await;
+            if let Some(membership) = membership {
+                self.leave(membership).await;
+            }
         }
-        let until = ending.borrow().unwrap_or_else(Instant::now);
-        self.finish(jobs, until).await;
+    }
+
+    /// From now on the group is renewed.
+    fn keep_membership(&self) -> Membership {
+        let membership = Membership { queue: self.queue.clone(), group: self.options.group.clone() };
+        self.shared.memberships.add(membership.clone(), self.handler.clone());
+        membership
+    }
+
+    async fn leave(&self, membership: Membership) {
+        self.shared.memberships.remove(&membership);
+        if let Err(problem) = self.shared.store.forget(&membership.queue, &membership.group).await {
+            debug!(queue = %self.queue, group = self.options.group, %problem, "a group could not be removed; it ends with its lease");
+        }
     }
 
     /// Whether its group has joined before it is told to end.
     async fn join(&self, ending: &mut watch::Receiver<Option<Instant>>) -> bool {
         let join = async {
             let mut failures = 0;
-            while let Err(problem) = self.shared.store.join(&self.queue, &self.options.group).await {
+            while let Err(problem) = self.shared.store.join(&self.queue, &self.options.group, self.options.lifetime).await {
                 failures += 1;
                 warn!(queue = %self.queue, group = self.options.group, %problem, "a consumer group cannot join; trying again");
                 tokio::time::sleep(retry::pause(failures, rand::random())).await;
@@ -121,7 +139,13 @@ impl Worker {
         };
         tokio::select! {
             _ = ending.wait_for(Option::is_some) => false,
-            () = join => true,
+            () = join => {
+                // Its consumer believes that it has been there.
+                if self.options.is_ephemeral() {
+                    tell_of_gap(self.handler.as_ref());
+                }
+                true
+            }
         }
     }
 
@@ -207,7 +231,7 @@ impl Worker {
     }
 
     /// Lets jobs go on until then, gives the others back, and waits until the store knows.
-    async fn finish(self, mut jobs: JoinSet<()>, until: Instant) {
+    async fn finish(&self, mut jobs: JoinSet<()>, until: Instant) {
         let all = async { while jobs.join_next().await.is_some() {} };
         if tokio::time::timeout_at(until, all).await.is_err() {
             self.give_back.cancel();

@@ -2,7 +2,7 @@
 //!
 //! - [`consumer`] claims jobs and runs them; [`active`] knows those that are being run.
 //! - [`finisher`] tells the store how attempts ended, many at a time.
-//! - [`keeper`] renews claims, takes over jobs of workers that are gone, and sweeps.
+//! - [`keeper`] renews claims and ephemeral groups ([`membership`]), takes over jobs of workers that are gone, and sweeps.
 //! - [`scheduler`] makes the jobs of recurring schedules.
 //!
 //! Nobody asks the store again and again: who waits is woken ([`wakes`]), or knows when the next job is due. A poll now and then is
@@ -12,6 +12,7 @@ mod active;
 mod consumer;
 mod finisher;
 mod keeper;
+mod membership;
 mod scheduler;
 mod wakes;
 
@@ -25,12 +26,14 @@ use tokio::task::JoinSet;
 
 use active::Active;
 pub(crate) use consumer::EngineConsumer;
+pub(crate) use keeper::tell_of_gap;
+use membership::Memberships;
 pub use wakes::Wakes;
 
 use crate::handler::{ConsumerOptions, Handler};
 use crate::job::{CheckedJob, QueueName};
 use crate::recurring::Schedule;
-use crate::store::{JobStore, Outcome};
+use crate::store::{JobStore, Outcome, Published};
 use crate::{QueueError, Timings};
 
 /// Outcomes that wait for the store. Who has one more waits, and claims nothing meanwhile.
@@ -53,6 +56,7 @@ struct Shared {
     concurrency: usize,
     wakes: Wakes,
     active: Active,
+    memberships: Memberships,
     outcomes: mpsc::Sender<Outcome>,
     limits: Mutex<HashMap<QueueName, Arc<Semaphore>>>,
 }
@@ -79,6 +83,7 @@ impl Engine {
             concurrency,
             wakes: Wakes::default(),
             active: Active::default(),
+            memberships: Memberships::default(),
             outcomes: sender,
             limits: Mutex::default(),
         });
@@ -105,6 +110,14 @@ impl Engine {
         Ok(())
     }
 
+    pub(crate) async fn publish(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
+        let published = self.store().publish(queue, job).await?;
+        if published.groups > 0 {
+            self.shared.wakes.wake(queue.as_str());
+        }
+        Ok(published)
+    }
+
     pub(crate) async fn set_schedule(&self, queue: &QueueName, schedule: &Schedule) -> Result<bool, QueueError> {
         let changed = self.store().set_schedule(queue, schedule).await?;
         if changed {
@@ -120,7 +133,7 @@ impl Engine {
         options: &ConsumerOptions,
         handler: Arc<dyn Handler>,
     ) -> Result<EngineConsumer, QueueError> {
-        let joined = match self.store().join(queue, &options.group).await {
+        let joined = match self.store().join(queue, &options.group, options.lifetime).await {
             Ok(()) => true,
             Err(problem) if problem.is_transient() => false,
             Err(problem) => return Err(problem),

@@ -12,6 +12,7 @@ use crate::job::QueueName;
 pub struct Wakes {
     consumers: Mutex<HashMap<String, Vec<Weak<Notify>>>>,
     scheduler: Notify,
+    keeper: Notify,
 }
 
 impl Wakes {
@@ -33,6 +34,11 @@ impl Wakes {
         self.scheduler.notify_one();
     }
 
+    /// The store answers again: leases may be about to expire.
+    pub fn wake_keeper(&self) {
+        self.keeper.notify_one();
+    }
+
     /// What a new consumer of the queue waits on.
     pub(super) fn register(&self, queue: &QueueName) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
@@ -45,5 +51,9 @@ impl Wakes {
 
     pub(super) async fn scheduler_woken(&self) {
         self.scheduler.notified().await;
+    }
+
+    pub(super) async fn keeper_woken(&self) {
+        self.keeper.notified().await;
     }
 }

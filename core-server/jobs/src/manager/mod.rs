@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use checkstack_backends::ActiveBackend;
+use serde_json::Value;
 use tokio::sync::{Notify, OwnedRwLockReadGuard};
 
 use queue::Remembered;
@@ -21,6 +22,7 @@ pub use switch::Switched;
 use crate::engine::Engine;
 use crate::job::QueueName;
 use crate::provider::{Provider, ProviderDescription};
+use crate::store::Published;
 use crate::{QueueError, Timings};
 
 /// Most queues of one process: a thousand plugins with eight each.
@@ -152,6 +154,14 @@ impl QueueManager {
         }
         queues.insert(name.clone());
         Ok(Queue::new(name, self.shared.clone()))
+    }
+
+    /// Publishes to a queue that this process need not have otherwise: see [`Queue::publish`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn publish(&self, queue: &QueueName, data: Value) -> Result<Published, QueueError> {
+        Queue::new(queue.clone(), self.shared.clone()).publish(data).await
     }
 
     /// What is active; none before the first [`Self::follow`], and after [`Self::stop`].

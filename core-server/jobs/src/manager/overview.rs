@@ -52,6 +52,15 @@ impl QueueManager {
         Ok(self.stats().await?.processing)
     }
 
+    /// Forgets the groups whose names begin so, of all queues whose names begin so, with their jobs; how many there were. Consumers of them
+    /// are to be ended before.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_groups(&self, queue_prefix: &str, group_prefix: &str) -> Result<u64, QueueError> {
+        self.shared.engine().await?.store().forget_groups(queue_prefix, group_prefix).await
+    }
+
     /// Forgets all queues whose names begin so, also those that no process uses at the moment, with their groups, jobs and schedules;
     /// whether there was anything. Consumers of them are to be ended before.
     ///

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::PgConnection;
+use tracing::debug;
 
 use super::Shared;
 use crate::QueueError;
-use crate::engine::{Engine, EngineConsumer};
+use crate::engine::{Engine, EngineConsumer, tell_of_gap};
 use crate::handler::{ConsumerOptions, Handler};
 use crate::job::{CheckedJob, EnqueueOptions, NewJob, QueueName};
 use crate::listing::{JobPage, JobQuery, QueueStats};
 use crate::recurring::{RecurringJob, Schedule};
+use crate::store::{JobStore, Published};
 
 /// A queue by its name. Cheap to clone. While no provider is active, or the active one changes, its methods wait for
 /// [`super::Patience::calls`] at most.
@@ -64,6 +66,16 @@ impl Queue {
             self.shared.engine().await?.store().enqueue_in(connection, &self.name, &jobs).await?;
         }
         Ok(jobs.into_iter().map(|job| job.id).collect())
+    }
+
+    /// Adds a job for each group that there is, and for none that joins later. Groups that are full do not get it: who publishes is not held
+    /// up by one that is behind.
+    ///
+    /// # Errors
+    /// When the job is not valid, or the store does not answer. In that case it may have been added all the same.
+    pub async fn publish(&self, data: Value) -> Result<Published, QueueError> {
+        let job = CheckedJob::new(&self.name, &NewJob::new(data))?;
+        self.shared.engine().await?.publish(&self.name, &job).await
     }
 
     /// Runs jobs of the queue until the consumer is ended or dropped. From now on its group gets the jobs of this queue, also while
@@ -191,6 +203,35 @@ impl Remembered {
             Running::Not | Running::As(_) => *running = Running::As(consumer),
         }
         Ok(())
+    }
+
+    /// Makes its group known to a store that is about to be used.
+    pub(super) async fn join(&self, store: &dyn JobStore) -> Result<(), QueueError> {
+        match self.has_ended() {
+            true => Ok(()),
+            false => store.join(&self.queue, &self.options.group, self.options.lifetime).await,
+        }
+    }
+
+    /// An ephemeral group of a consumer that ended after it had joined, and was not started.
+    pub(super) async fn leave_if_ended(&self, store: &dyn JobStore) {
+        if self.has_ended()
+            && self.options.is_ephemeral()
+            && let Err(problem) = store.forget(&self.queue, &self.options.group).await
+        {
+            debug!(queue = %self.queue, group = self.options.group, %problem, "a group could not be removed; it ends with its lease");
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.running.lock().unwrap_or_else(PoisonError::into_inner), Running::Ended)
+    }
+
+    /// What was there for an ephemeral group in the provider before does not come.
+    pub(super) fn tell_of_gap(&self) {
+        if self.options.is_ephemeral() {
+            tell_of_gap(self.handler.as_ref());
+        }
     }
 
     fn end(&self) -> Option<EngineConsumer> {

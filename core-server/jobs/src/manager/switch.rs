@@ -2,8 +2,9 @@
 //!
 //! 1. The recurring jobs of the old provider are set in the new one. Calls go on with the old one meanwhile.
 //! 2. Consumers claim nothing more, and jobs that are being run may end; they may still enqueue others, with the old one.
-//! 3. Calls wait. What has changed of the recurring jobs since is set, and the new provider becomes the active one.
-//! 4. Consumers go on with the new one.
+//! 3. The groups of the consumers join the new one, so that nothing is published past them.
+//! 4. Calls wait. What has changed of the recurring jobs since is set, and the new provider becomes the active one.
+//! 5. Consumers go on with the new one. Those of ephemeral groups hear that they have missed something.
 //!
 //! Jobs that wait stay where they are, and are run when that provider is active again; those in memory are lost.
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing::{error, info, warn};
 
+use super::queue::Remembered;
 use super::{ActiveBackend, Current, QueueManager};
 use crate::QueueError;
 use crate::engine::Engine;
@@ -80,6 +82,7 @@ impl QueueManager {
             carry.over(old).await;
             old.end_consumers(self.shared.patience.jobs).await;
         }
+        let joined = self.join_groups(open.store.as_ref()).await;
         let engine = Arc::new(Engine::start(open.store, open.concurrency, self.shared.timings));
         {
             // Waits for calls that are under way, each of which has a deadline of its own.
@@ -95,6 +98,12 @@ impl QueueManager {
                 error!(%problem, "a consumer cannot go on with the new queue provider");
                 carry.warnings.push(format!("A consumer cannot go on: {problem}"));
             }
+            if old.is_some() {
+                consumer.tell_of_gap();
+            }
+        }
+        for consumer in joined {
+            consumer.leave_if_ended(engine.store()).await;
         }
         if let Some(old) = old {
             // Consumers that were started in between
@@ -103,6 +112,18 @@ impl QueueManager {
         }
         info!(provider = backend.provider, version = backend.version, recurring = carry.carried.len(), "a queue provider became active");
         Ok(Switched { backend, migrated_recurring_jobs: carry.carried.len(), warnings: carry.warnings })
+    }
+
+    /// What cannot join now does when its consumer starts.
+    async fn join_groups(&self, store: &dyn JobStore) -> Vec<Arc<Remembered>> {
+        let consumers = self.shared.remembered();
+        for consumer in &consumers {
+            if let Err(problem) = consumer.join(store).await {
+                warn!(%problem, "groups cannot join the new queue provider yet");
+                break;
+            }
+        }
+        consumers
     }
 
     async fn warn_of_left_jobs(&self, old: &Engine, warnings: &mut Vec<String>) {

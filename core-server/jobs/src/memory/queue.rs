@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::handler::GroupLifetime;
 use crate::job::QueueName;
 use crate::listing::{HISTORY, JobState, JobSummary};
-use crate::store::{Claim, ClaimedJob, Ending, Outcome};
+use crate::store::{Claim, ClaimedJob, Ending, Outcome, Published};
 
 /// Order in which jobs are taken.
 type Place = (Reverse<i32>, Timestamp, i64);
@@ -188,6 +189,8 @@ impl Lane {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) groups: BTreeMap<String, Lane>,
+    /// Those of them that get nothing from before
+    ephemeral: HashSet<String>,
     /// For the first group
     pub(super) unclaimed: Lane,
     pub(super) completed: u64,
@@ -210,9 +213,39 @@ impl Queue {
         self.groups.iter().map(|(group, lane)| (Some(group.as_str()), lane)).chain([(None, &self.unclaimed)])
     }
 
-    pub(super) fn join(&mut self, group: &str) {
-        let lane = self.groups.entry(group.to_owned()).or_default();
-        self.unclaimed.take_waiting().into_iter().for_each(|delivery| lane.add(delivery));
+    /// For each group that is not full; how many get it, and those that are full.
+    pub(super) fn publish(&mut self, delivery: &Delivery, limit: usize, last: &mut i64) -> Published {
+        let mut published = Published::default();
+        for (group, lane) in &mut self.groups {
+            if lane.depth() >= limit {
+                published.full.push(group.clone());
+                continue;
+            }
+            *last = last.saturating_add(1);
+            lane.add(Delivery { number: *last, ..delivery.clone() });
+            published.groups += 1;
+        }
+        published
+    }
+
+    pub(super) fn join(&mut self, group: &str, lifetime: GroupLifetime) {
+        match lifetime {
+            GroupLifetime::Durable => {
+                self.ephemeral.remove(group);
+                let lane = self.groups.entry(group.to_owned()).or_default();
+                self.unclaimed.take_waiting().into_iter().for_each(|delivery| lane.add(delivery));
+            }
+            GroupLifetime::Ephemeral => {
+                if self.ephemeral.insert(group.to_owned()) {
+                    self.groups.insert(group.to_owned(), Lane::default());
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, group: &str) -> bool {
+        self.ephemeral.remove(group);
+        self.groups.remove(group).is_some()
     }
 
     /// Whether the attempt still had its claim.

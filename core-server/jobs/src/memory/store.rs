@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::queue::{Delivery, Lane, Queue, later};
+use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
 use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope};
 use crate::recurring::{RecurringJob, Schedule};
-use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Outcome};
+use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Membership, Outcome, Published};
 use crate::{MAX_SCHEDULES, QueueError};
 
 /// See the module.
@@ -59,6 +60,23 @@ impl MemoryStore {
     fn now(&self) -> Timestamp {
         later(self.begin.1, self.begin.0.elapsed())
     }
+
+    fn delivery(&self, job: &CheckedJob, now: Timestamp) -> Delivery {
+        Delivery {
+            number: 0,
+            id: job.id.clone(),
+            named: job.named,
+            schedule: None,
+            data: Arc::from(job.data.as_str()),
+            priority: job.priority,
+            enqueued_at: now,
+            run_at: later(now, job.delay.mul_f64(self.delay_multiplier)),
+            started_at: None,
+            attempts: 0,
+            fence: 0,
+            failed_reason: None,
+        }
+    }
 }
 
 #[async_trait]
@@ -85,32 +103,42 @@ impl JobStore for MemoryStore {
             return Err(QueueError::Full { queue: name.to_string(), group: group.map(str::to_owned), most: self.max_queue_size });
         }
         for job in jobs {
-            let delivery = Delivery {
-                number: 0,
-                id: job.id.clone(),
-                named: job.named,
-                schedule: None,
-                data: Arc::from(job.data.as_str()),
-                priority: job.priority,
-                enqueued_at: now,
-                run_at: later(now, job.delay.mul_f64(self.delay_multiplier)),
-                started_at: None,
-                attempts: 0,
-                fence: 0,
-                failed_reason: None,
-            };
-            queue.add(&delivery, deliveries);
+            queue.add(&self.delivery(job, now), deliveries);
         }
         Ok(())
     }
 
-    async fn join(&self, name: &QueueName, group: &str) -> Result<(), QueueError> {
-        self.state().queues.entry(name.clone()).or_default().join(group);
+    async fn publish(&self, name: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
+        let now = self.now();
+        let mut state = self.state();
+        let State { queues, deliveries, .. } = &mut *state;
+        // A queue that has no group is not made for it.
+        let queue = queues.get_mut(name);
+        Ok(queue.map(|queue| queue.publish(&self.delivery(job, now), self.max_queue_size, deliveries)).unwrap_or_default())
+    }
+
+    async fn join(&self, name: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError> {
+        self.state().queues.entry(name.clone()).or_default().join(group, lifetime);
         Ok(())
     }
 
+    /// They hold as long as the process.
+    async fn renew_groups(&self, groups: &[Membership]) -> Result<HashSet<Membership>, QueueError> {
+        Ok(groups.iter().cloned().collect())
+    }
+
     async fn forget(&self, name: &QueueName, group: &str) -> Result<bool, QueueError> {
-        Ok(self.state().queues.get_mut(name).is_some_and(|queue| queue.groups.remove(group).is_some()))
+        Ok(self.state().queues.get_mut(name).is_some_and(|queue| queue.forget(group)))
+    }
+
+    async fn forget_groups(&self, queue_prefix: &str, group_prefix: &str) -> Result<u64, QueueError> {
+        let mut state = self.state();
+        let mut forgotten = 0;
+        for (_, queue) in state.queues.iter_mut().filter(|(name, _)| name.as_str().starts_with(queue_prefix)) {
+            let groups: Vec<String> = queue.groups.keys().filter(|group| group.starts_with(group_prefix)).cloned().collect();
+            forgotten += groups.iter().filter(|group| queue.forget(group)).count() as u64;
+        }
+        Ok(forgotten)
     }
 
     async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {

@@ -118,7 +118,7 @@ pub(super) struct Depths(Mutex<HashMap<QueueName, (usize, Instant)>>);
 
 impl Depths {
     /// Whether there is certainly room for some more, which then count. Near the limit nothing is certain.
-    fn has_room(&self, queue: &QueueName, more: usize, limit: usize) -> bool {
+    pub(super) fn has_room(&self, queue: &QueueName, more: usize, limit: usize) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((depth, since)) = known.get_mut(queue) else { return false };
         let expected = depth.saturating_add(more);
@@ -129,7 +129,7 @@ impl Depths {
         true
     }
 
-    fn note(&self, queue: &QueueName, depth: usize) {
+    pub(super) fn note(&self, queue: &QueueName, depth: usize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.clone(), (depth, Instant::now()));
     }
 }

@@ -6,24 +6,34 @@ use crate::job::QueueName;
 use crate::store::{Claim, Ending, Outcome};
 
 /// Once joined, a group is known to whoever enqueues. It is a statement of its own: see [`ADOPT`].
-const JOIN: &str = "INSERT INTO checkstack_jobs.groups (queue, group_name) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const JOIN: &str = "
+    INSERT INTO checkstack_jobs.groups AS g (queue, group_name) VALUES ($1, $2)
+    ON CONFLICT (queue, group_name) DO UPDATE SET owner = NULL, lease_until = NULL WHERE g.owner IS NOT NULL";
 
-/// Gives jobs that wait for a first group to the groups that there are.
+/// Gives jobs that wait for a first group to the groups that there are. Ephemeral ones get nothing from before.
 const ADOPT: &str = "
     WITH waiting AS (
         DELETE FROM checkstack_jobs.deliveries d
         WHERE d.group_name = '' AND ($1::text IS NULL OR d.queue = $1)
-            AND EXISTS (SELECT FROM checkstack_jobs.groups g WHERE g.queue = d.queue)
+            AND EXISTS (SELECT FROM checkstack_jobs.groups g WHERE g.queue = d.queue AND g.owner IS NULL)
         RETURNING *
     )
     INSERT INTO checkstack_jobs.deliveries (queue, group_name, job_id, named, schedule, once_key, data, priority, enqueued_at, run_at)
     SELECT w.queue, g.group_name, w.job_id, w.named, w.schedule, w.once_key, w.data, w.priority, w.enqueued_at, w.run_at
-    FROM waiting w JOIN checkstack_jobs.groups g USING (queue) ORDER BY w.id
+    FROM waiting w JOIN checkstack_jobs.groups g ON g.queue = w.queue AND g.owner IS NULL ORDER BY w.id
     ON CONFLICT (queue, group_name, once_key) WHERE once_key IS NOT NULL DO NOTHING";
 
 const FORGET: &str = "
     WITH forgotten AS (DELETE FROM checkstack_jobs.groups WHERE queue = $1 AND group_name = $2 RETURNING queue),
     dropped AS (DELETE FROM checkstack_jobs.deliveries WHERE queue = $1 AND group_name = $2)
+    SELECT count(*) FROM forgotten";
+
+const FORGET_GROUPS: &str = "
+    WITH forgotten AS (
+        DELETE FROM checkstack_jobs.groups WHERE starts_with(queue, $1) AND starts_with(group_name, $2) RETURNING queue, group_name
+    ), dropped AS (
+        DELETE FROM checkstack_jobs.deliveries d USING forgotten f WHERE d.queue = f.queue AND d.group_name = f.group_name
+    )
     SELECT count(*) FROM forgotten";
 
 const FORGET_QUEUES: &str = "
@@ -79,6 +89,17 @@ impl PostgresStore {
             Ok(forgotten > 0)
         });
         forgotten.await
+    }
+
+    pub(super) async fn drop_groups(&self, queue_prefix: &str, group_prefix: &str) -> Result<u64, QueueError> {
+        let forgotten = self.connections.answer(async {
+            let mut connection = self.connections.take().await?;
+            let ask = sqlx::query_scalar(FORGET_GROUPS).bind(queue_prefix).bind(group_prefix);
+            let forgotten: i64 = ask.fetch_one(&mut *connection).await?;
+            connection.rest();
+            Ok(forgotten)
+        });
+        Ok(u64::try_from(forgotten.await?).unwrap_or(0))
     }
 
     pub(super) async fn drop_queues(&self, prefix: &str) -> Result<bool, QueueError> {

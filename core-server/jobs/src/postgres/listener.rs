@@ -23,6 +23,7 @@ pub(super) async fn listen(pool: &PgPool, deadline: Duration, wakes: &Wakes) {
             Ok(listener) => {
                 // Nobody knows what was missed.
                 wakes.wake_all();
+                wakes.wake_keeper();
                 hear(listener, deadline, wakes).await
             }
             Err(problem) => problem,

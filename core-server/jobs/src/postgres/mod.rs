@@ -9,9 +9,11 @@
 mod claims;
 mod connections;
 mod enqueue;
+mod ephemeral;
 mod groups;
 mod listener;
 mod listing;
+mod publish;
 mod schedules;
 
 use std::collections::HashSet;
@@ -30,11 +32,12 @@ use connections::Connections;
 use enqueue::Depths;
 
 use crate::engine::Wakes;
+use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
 use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
 use crate::provider::{OpenStore, Provider, ProviderDescription, check_range, invalid};
 use crate::recurring::{RecurringJob, Schedule};
-use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Outcome};
+use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Membership, Outcome, Published};
 use crate::{QueueError, Timings};
 
 /// Id of the provider.
@@ -43,7 +46,10 @@ pub const ID: &str = "postgres";
 pub const SCHEMA: &str = "checkstack_jobs";
 /// Steps that make the schema and bring it up to date: number, name, text. Whoever runs them makes the schema before, and sees to it
 /// that one replica does so at a time.
-pub const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "jobs", include_str!("../../migrations/0001_jobs.sql"))];
+pub const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "jobs", include_str!("../../migrations/0001_jobs.sql")),
+    (2, "ephemeral_groups", include_str!("../../migrations/0002_ephemeral_groups.sql")),
+];
 
 /// On which processes tell each other: `q` and the name of a queue, or `s` for schedules.
 const CHANNEL: &str = "checkstack_jobs";
@@ -135,12 +141,27 @@ impl JobStore for PostgresStore {
         self.add_in(connection, queue, jobs).await
     }
 
-    async fn join(&self, queue: &QueueName, group: &str) -> Result<(), QueueError> {
-        self.join_group(queue, group).await
+    async fn publish(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
+        self.add_for_present(queue, job).await
+    }
+
+    async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError> {
+        match lifetime {
+            GroupLifetime::Durable => self.join_group(queue, group).await,
+            GroupLifetime::Ephemeral => self.join_ephemeral(queue, group).await,
+        }
+    }
+
+    async fn renew_groups(&self, groups: &[Membership]) -> Result<HashSet<Membership>, QueueError> {
+        self.renew_memberships(groups).await
     }
 
     async fn forget(&self, queue: &QueueName, group: &str) -> Result<bool, QueueError> {
         self.forget_group(queue, group).await
+    }
+
+    async fn forget_groups(&self, queue_prefix: &str, group_prefix: &str) -> Result<u64, QueueError> {
+        self.drop_groups(queue_prefix, group_prefix).await
     }
 
     async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {
@@ -160,6 +181,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn recover(&self) -> Result<u64, QueueError> {
+        self.remove_groups_of_the_gone().await?;
         let adopted = self.adopt(None).await?;
         Ok(adopted.saturating_add(self.take_from_the_gone().await?))
     }

@@ -7,6 +7,7 @@
 mod postgres;
 
 mod contract;
+mod groups;
 mod model;
 mod outage;
 mod recurring;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use checkstack_jobs::memory::MemoryStore;
 use checkstack_jobs::postgres::PostgresStore;
-use checkstack_jobs::store::{Claim, ClaimRequest, Ending, JobStore, Outcome};
-use checkstack_jobs::{CheckedJob, EnqueueOptions, NewJob, QueueName};
+use checkstack_jobs::store::{Claim, ClaimRequest, Ending, JobStore, Membership, Outcome};
+use checkstack_jobs::{CheckedJob, EnqueueOptions, GroupLifetime, NewJob, QueueName};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
@@ -17,7 +17,9 @@ use sqlx::{Connection as _, PgConnection};
 use crate::postgres::execute;
 use crate::setup::{Setup, timings};
 
-const GROUPS: [&str; 2] = ["a", "b"];
+/// The last is ephemeral.
+const GROUPS: [&str; 3] = ["a", "b", "e"];
+const EPHEMERAL: usize = 2;
 const MAX_RETRIES: u32 = 2;
 
 #[derive(Debug, Clone)]
@@ -26,6 +28,7 @@ enum Step {
         named: Option<u8>,
         priority: i32,
     },
+    Publish,
     Join {
         group: usize,
     },
@@ -51,6 +54,8 @@ enum Step {
     Die {
         worker: usize,
     },
+    /// Another process removes the ephemeral group, since it was not renewed.
+    Expire,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,9 +67,11 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         6 => (prop::option::weighted(0.5, 0..2u8), -1..2i32).prop_map(|(named, priority)| Step::Enqueue { named, priority }),
-        2 => (0..2usize).prop_map(|group| Step::Join { group }),
-        1 => (0..2usize).prop_map(|group| Step::Forget { group }),
-        6 => (0..2usize, 0..2usize, 1..4usize).prop_map(|(worker, group, most)| Step::Claim { worker, group, most }),
+        3 => Just(Step::Publish),
+        3 => (0..3usize).prop_map(|group| Step::Join { group }),
+        1 => (0..3usize).prop_map(|group| Step::Forget { group }),
+        1 => Just(Step::Expire),
+        6 => (0..2usize, 0..3usize, 1..4usize).prop_map(|(worker, group, most)| Step::Claim { worker, group, most }),
         6 => (0..2usize, any::<prop::sample::Index>(), ending).prop_map(|(worker, which, ending)| Step::End { worker, which, ending }),
         1 => (0..2usize, any::<prop::sample::Index>()).prop_map(|(worker, which)| Step::EndAgain { worker, which }),
         1 => (0..2usize).prop_map(|worker| Step::Die { worker }),
@@ -111,6 +118,12 @@ impl Model {
             true => self.without_group.add(job),
             false => self.groups.values_mut().for_each(|lane| lane.add(job.clone())),
         }
+    }
+
+    fn publish(&mut self, id: &str) -> u64 {
+        let job = ModelJob { id: id.into(), named: false, priority: 0, at: (self.time, self.time), attempts: 0 };
+        self.groups.values_mut().for_each(|lane| lane.add(job.clone()));
+        self.groups.len() as u64
     }
 
     fn claim(&mut self, group: usize, most: usize) -> Vec<ModelJob> {
@@ -177,10 +190,19 @@ impl World<'_> {
                 self.workers[0].enqueue(&queue, &[job]).await.unwrap();
                 self.model.enqueue(&id, named.is_some(), priority);
             }
+            Step::Publish => {
+                let id = format!("job-{number}");
+                let job = CheckedJob::new(&queue, &NewJob::new(json!(id))).unwrap();
+                let published = self.workers[1].publish(&queue, &job).await.unwrap();
+                assert_eq!((published.groups, published.full), (self.model.publish(&id), vec![]));
+            }
             Step::Join { group } => {
-                self.workers[0].join(&queue, GROUPS[group]).await.unwrap();
+                let lifetime = if group == EPHEMERAL { GroupLifetime::Ephemeral } else { GroupLifetime::Durable };
+                self.workers[0].join(&queue, GROUPS[group], lifetime).await.unwrap();
                 let lane = self.model.groups.entry(group).or_default();
-                std::mem::take(&mut self.model.without_group.waiting).into_iter().for_each(|job| lane.add(job));
+                if lifetime == GroupLifetime::Durable {
+                    std::mem::take(&mut self.model.without_group.waiting).into_iter().for_each(|job| lane.add(job));
+                }
             }
             Step::Forget { group } => {
                 let was = self.workers[1].forget(&queue, GROUPS[group]).await.unwrap();
@@ -225,6 +247,16 @@ impl World<'_> {
                     assert!(!self.end(worker, claim, Ending::Completed).await, "its claim was lost");
                     self.ended.push(claim);
                 }
+            }
+            Step::Expire => {
+                let membership = Membership { queue, group: GROUPS[EPHEMERAL].into() };
+                let there = self.model.groups.remove(&EPHEMERAL).is_some();
+                let held = self.workers[0].renew_groups(std::slice::from_ref(&membership)).await.unwrap();
+                assert_eq!(held.contains(&membership), there || self.database.is_none());
+                assert_eq!(self.workers[1].forget(&membership.queue, &membership.group).await.unwrap(), there);
+                let held = self.workers[0].renew_groups(std::slice::from_ref(&membership)).await.unwrap();
+                // In memory nobody but its own consumer removes it.
+                assert_eq!(held.is_empty(), self.database.is_some());
             }
         }
         let stats = self.workers[0].stats(std::slice::from_ref(&self.queue)).await.unwrap();

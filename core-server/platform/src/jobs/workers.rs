@@ -70,9 +70,9 @@ async fn consume(
     queue: &QueueDescription,
 ) -> Result<Consumer, QueueError> {
     let options = ConsumerOptions {
-        group: plugin_id.to_string(),
         max_retries: queue.max_retries,
         concurrency: usize::try_from(queue.concurrency).unwrap_or(1),
+        ..ConsumerOptions::new(plugin_id.to_string())
     };
     let handle = queues.queue(&queue_name(plugin_id, &queue.name))?;
     let (table, plugin_id, name) = (Arc::clone(table), plugin_id.clone(), queue.name.clone());

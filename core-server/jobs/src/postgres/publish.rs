@@ -1,0 +1,54 @@
+//! Adding a job for the groups that there are.
+
+use super::{CHANNEL, PostgresStore};
+use crate::QueueError;
+use crate::job::{CheckedJob, QueueName};
+use crate::store::Published;
+
+/// Nothing is written, and nobody is told, when there is no group.
+const PUBLISH: &str = "
+    WITH added AS (
+        INSERT INTO checkstack_jobs.deliveries (queue, group_name, job_id, data, priority, run_at)
+        SELECT $1, g.group_name, $2, $3::json, $4, now() + make_interval(secs => $5)
+        FROM checkstack_jobs.groups g WHERE g.queue = $1 AND g.group_name <> ALL ($6::text[])
+        RETURNING id
+    )
+    SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify($7, 'q' || $1)::text END FROM added";
+
+/// How many jobs wait for each group.
+const DEPTHS: &str = "SELECT group_name, count(*) FROM checkstack_jobs.deliveries WHERE queue = $1 AND group_name <> '' AND owner IS NULL GROUP BY group_name";
+
+impl PostgresStore {
+    pub(super) async fn add_for_present(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
+        let published = self.connections.answer(async {
+            let mut connection = self.connections.take().await?;
+            let mut full = Vec::new();
+            if !self.depths.has_room(queue, 1, self.max_queue_size) {
+                let depths: Vec<(String, i64)> = sqlx::query_as(DEPTHS).bind(queue.as_str()).fetch_all(&mut *connection).await?;
+                let mut deepest = 0;
+                for (group, depth) in depths {
+                    match usize::try_from(depth).unwrap_or(usize::MAX) {
+                        depth if depth < self.max_queue_size => deepest = deepest.max(depth),
+                        _ => full.push(group),
+                    }
+                }
+                if full.is_empty() {
+                    self.depths.note(queue, deepest.saturating_add(1));
+                }
+            }
+            let (groups, _): (i64, Option<String>) = sqlx::query_as(PUBLISH)
+                .bind(queue.as_str())
+                .bind(&job.id)
+                .bind(&job.data)
+                .bind(job.priority)
+                .bind(job.delay.as_secs_f64())
+                .bind(&full)
+                .bind(CHANNEL)
+                .fetch_one(&mut *connection)
+                .await?;
+            connection.rest();
+            Ok(Published { groups: u64::try_from(groups).unwrap_or(0), full })
+        });
+        published.await
+    }
+}
