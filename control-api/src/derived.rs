@@ -13,7 +13,7 @@ use crate::keys::SealingKey;
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabasePassword(Zeroizing<String>);
 
-/// A key that authenticates bytes which a pod wrote itself and will trust later: precompiled code.
+/// A key that authenticates bytes which a pod wrote itself and will trust later: precompiled code, cookies.
 #[derive(Clone)]
 pub struct MacKey(hmac::Key);
 
@@ -32,6 +32,11 @@ impl SealingKey {
     /// The key for precompiled code.
     pub fn precompiled_code_key(&self) -> MacKey {
         mac_key(self, "precompiled-code")
+    }
+
+    /// The key for what a browser keeps between the beginning and the end of a sign-in at a provider.
+    pub fn pending_sign_in_key(&self) -> MacKey {
+        mac_key(self, "pending-sign-in")
     }
 
     /// A hash of secret content that can be shown: it changes with the content and tells nothing

@@ -4,7 +4,7 @@
 //! carries a [request token](token); what a pod reports is a [`report::PodReport`]. The set that is
 //! mounted into pods has a [signature](set_signature). Values from Secrets travel [sealed]. Keys
 //! come from the Secret `<instance>-keys` ([`keys`]); other secrets that a pod needs are
-//! [derived](derived) from them.
+//! [derived](derived) from them. How people [sign in](sign_in) is told by environment and mounted files.
 
 pub mod derived;
 pub mod keys;
@@ -12,10 +12,12 @@ pub mod paths;
 pub mod report;
 pub mod sealed;
 pub mod set_signature;
+pub mod sign_in;
 pub mod token;
 
 pub use derived::{DatabasePassword, MacKey, entry_hash};
 pub use keys::{KeyError, SealingKey, SigningKey, VerifyingKeys};
 pub use sealed::{SealError, SecretValues};
 pub use set_signature::SetSignatureError;
+pub use sign_in::OidcSettings;
 pub use token::{ExpectedRequest, TokenError, VerifiedRequest};

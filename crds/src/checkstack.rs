@@ -1,6 +1,7 @@
 //! `Checkstack`: one instance.
 #![expect(unreachable_pub, reason = "`KubeSchema` repeats the struct, with its visibility, inside a function")]
 
+mod sign_in;
 mod status;
 mod workload;
 
@@ -12,6 +13,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use sign_in::{GroupRoles, OidcSpec, SignInSpec};
 pub use status::{CheckstackStatus, PluginSetStatus, PluginSetVersion};
 pub use workload::{NetworkPolicySpec, PodDisruptionBudgetSpec, PodTemplateSpec, ServiceSpec, ServiceType};
 
@@ -60,6 +62,7 @@ use crate::schemas;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since when the object exists."),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1, description = "Address inside the cluster.")
 )]
+#[x_kube(validation = Rule::new("!has(self.signIn) || !has(self.signIn.oidc) || has(self.baseUrl)").message("signIn.oidc needs baseUrl: set it to the address at which people reach the instance"))]
 pub struct CheckstackSpec {
     /// How many pods run the core server. 0 stops the instance and keeps everything it stored.
     #[serde(default = "CheckstackSpec::default_replicas")]
@@ -85,6 +88,21 @@ pub struct CheckstackSpec {
 
     /// The PostgreSQL database (version 14 or newer) of this instance.
     pub database: DatabaseSpec,
+
+    /// The address at which people reach the instance, like https://checkstack.example.com. Without it nobody can come back from an
+    /// OpenID provider. With https, browsers send the session over encrypted connections only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schemas::web_origin")]
+    pub base_url: Option<String>,
+
+    /// Other origins whose pages may call the instance from a browser, besides baseUrl.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::web_origins")]
+    pub allowed_origins: Vec<String>,
+
+    /// How people sign in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sign_in: SignInSpec,
 
     /// Which plugins belong to the instance.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -254,6 +272,9 @@ impl Default for CheckstackSpec {
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
             database: DatabaseSpec::default(),
+            base_url: None,
+            allowed_origins: Vec::new(),
+            sign_in: SignInSpec::default(),
             plugins: PluginsSpec::default(),
             rollout: RolloutSpec::default(),
             resources: ResourceRequirements::default(),

@@ -33,6 +33,46 @@ impl DatabaseUrlReference {
     }
 }
 
+/// The secret of an OpenID client, in a Secret of the same namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+pub struct ClientSecretReference {
+    /// metadata.name of the Secret, in the namespace of this object.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(OBJECT_NAME_MESSAGE))]
+    pub name: String,
+    /// The key whose value is the client's secret.
+    #[serde(default = "ClientSecretReference::default_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message(KEY_MESSAGE))]
+    pub key: String,
+}
+
+impl ClientSecretReference {
+    fn default_key() -> String {
+        "client-secret".to_owned()
+    }
+}
+
+/// Certificates of authorities, in a Secret of the same namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+pub struct CaBundleReference {
+    /// metadata.name of the Secret, in the namespace of this object.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(OBJECT_NAME_MESSAGE))]
+    pub name: String,
+    /// The key whose value is one certificate or more, in PEM.
+    #[serde(default = "CaBundleReference::default_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message(KEY_MESSAGE))]
+    pub key: String,
+}
+
+impl CaBundleReference {
+    fn default_key() -> String {
+        "ca.crt".to_owned()
+    }
+}
+
 /// One key of a ConfigMap in the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 pub struct ConfigMapKeyReference {

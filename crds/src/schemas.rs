@@ -287,6 +287,8 @@ const NAME: &str = "([*][.])?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z
 /// An IPv4 address, or what may be an IPv6 address in brackets.
 const ADDRESS: &str =
     "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|[[][0-9a-f.]*:[0-9a-f:.]*[]]";
+const PORT: &str = "!self.matches(':[0-9]{1,5}$') || self.matches(':([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')";
+const PORT_MESSAGE: &str = "the port must be from 1 to 65535, without leading zeros";
 const ORIGIN_MESSAGE: &str = "must be scheme://host or scheme://host:port with http or https, in lower case and without a path; a host name may begin with '*.': https://api.example.com, https://*.example.com:8443";
 
 /// Origins that a plugin may call.
@@ -305,10 +307,63 @@ pub(crate) fn origins(_: &mut SchemaGenerator) -> Schema {
                     "!self.matches('^https?://[[][0-9a-f.]*:[0-9a-f:.]*[]](:[0-9]{1,5})?$') || isIP(self.substring(self.indexOf('[') + 1, self.indexOf(']')))",
                     "what is in brackets must be an IPv6 address, like http://[fd00::7]:8080",
                 ),
-                rule(
-                    "!self.matches(':[0-9]{1,5}$') || self.matches(':([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')",
-                    "the port must be from 1 to 65535, without leading zeros",
-                ),
+                rule(PORT, PORT_MESSAGE),
+            ],
+        },
+    })
+}
+
+/// An origin of pages in browsers.
+pub(crate) fn web_origin(_: &mut SchemaGenerator) -> Schema {
+    object_schema(web_origin_schema())
+}
+
+/// Origins of pages in browsers.
+pub(crate) fn web_origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 32, "x-kubernetes-list-type": "set", "items": web_origin_schema() })
+}
+
+fn web_origin_schema() -> Value {
+    json!({
+        "type": "string",
+        "maxLength": 270,
+        "x-kubernetes-validations": [
+            rule(
+                "self.matches('^https?://([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*([a-z]([-a-z0-9]{0,61}[a-z0-9])?|[0-9]{1,3})(:[0-9]{1,5})?$')",
+                "must be scheme://host or scheme://host:port with http or https, in lower case and without a path: https://checkstack.example.com",
+            ),
+            rule(PORT, PORT_MESSAGE),
+        ],
+    })
+}
+
+/// What an OpenID provider is asked to tell.
+pub(crate) fn scopes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "set",
+        "x-kubernetes-validations": [rule("'openid' in self", "must contain openid: without it, it is no OpenID Connect")],
+        "items": {
+            "type": "string",
+            "maxLength": 128,
+            "x-kubernetes-validations": [rule("self.matches('^[[:graph:]]+$')", "a scope has no spaces in it, and is not empty")],
+        },
+    })
+}
+
+/// Roles of an instance.
+pub(crate) fn role_ids(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string",
+            "maxLength": 128,
+            "x-kubernetes-validations": [
+                rule("self.matches('^[A-Za-z0-9._-]+$')", "must be the id of a role: letters, digits, '.', '_' and '-'"),
             ],
         },
     })

@@ -79,7 +79,7 @@ pub(crate) async fn follow(directory: &Path, state: &State, stop: &CancellationT
 }
 
 async fn take_over(secret: &AdminSecret, state: &State) -> Result<(), NotTakenOver> {
-    let State { store, passwords, sign_in_failures } = state;
+    let State { store, passwords, sign_in_failures, .. } = state;
     check_strength(&secret.password)?;
     loop {
         let before = store.admin_secret().await?;

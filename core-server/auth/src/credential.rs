@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, header};
 use rand::RngExt as _;
 use uuid::Uuid;
 
-/// Of a session.
-pub(crate) use checkstack_calls::openapi::SESSION_COOKIE as COOKIE;
+use crate::cookies;
+
 const SECRET_CHARACTERS: usize = 32;
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Random bytes of a session's token.
@@ -97,10 +97,7 @@ impl SessionToken {
 
     /// From the cookies of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
-        let ours = cookies.filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-        let is_token = |text: &&str| !text.is_empty() && text.len() <= MAX_TOKEN_CHARACTERS;
-        ours.filter(is_token).map(|text| Self(text.to_owned())).next()
+        cookies::find(headers, cookies::SESSION).filter(|text| text.len() <= MAX_TOKEN_CHARACTERS).map(|text| Self(text.to_owned()))
     }
 
     /// What is stored of it.
@@ -143,11 +140,11 @@ pub(crate) fn withhold(headers: &mut HeaderMap) {
 }
 
 fn names_ours(value: &HeaderValue) -> bool {
-    value.as_bytes().windows(COOKIE.len()).any(|part| part == COOKIE.as_bytes())
+    cookies::OURS.iter().any(|name| value.as_bytes().windows(name.len()).any(|part| part == name.as_bytes()))
 }
 
 fn is_ours(cookie: &str) -> bool {
-    cookie.split('=').next().is_some_and(|name| name.trim() == COOKIE)
+    cookie.split('=').next().is_some_and(|name| cookies::OURS.contains(&name.trim()))
 }
 
 /// The cookies that are not ours. What cannot be read may be.
@@ -230,6 +227,7 @@ mod tests {
             ("authorization", "Bearer ck_1_2"),
             ("cookie", "a=1; checkstack.session_token=x ;b=2"),
             ("cookie", "checkstack.session_token=y"),
+            ("cookie", "checkstack.pending_sign_in=z"),
             ("x", "1"),
         ];
         assert_eq!(withheld(&mixed), are(&["cookie: a=1; b=2", "x: 1"]));
@@ -245,6 +243,7 @@ mod tests {
             ("set-cookie", "a=1; Path=/"),
             ("set-cookie", " checkstack.session_token =x; Path=/"),
             ("set-cookie", "checkstack.session_token=ü"),
+            ("set-cookie", "checkstack.pending_sign_in=x; Path=/api/auth"),
         ];
         assert_eq!(withheld(&set), are(&["set-cookie: a=1; Path=/"]));
     }

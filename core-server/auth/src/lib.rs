@@ -3,6 +3,7 @@
 //! - [`Auth`] is the plugin: its procedures manage users, applications, roles, teams and grants; below `/api/auth/` one
 //!   signs in and out.
 //! - [`Principals`] tells the platform who makes a request (platform facts §6.1).
+//! - Users of an OpenID provider may sign in as well ([`oidc`]); the groups they are in may give them roles.
 //! - The first admin comes from a Secret ([`admin_secret`]).
 //!
 //! Passwords are argon2id; tokens and keys are random and stored as digests. Every change is recorded with who made it, in the
@@ -12,7 +13,11 @@
 
 mod admin_secret;
 mod attempts;
+mod base_url;
+mod cookies;
 mod credential;
+mod json_answer;
+mod oidc;
 mod password;
 mod plugin;
 mod principals;
@@ -20,5 +25,7 @@ mod procedures;
 mod sign_in;
 mod store;
 
+pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use oidc::{InvalidOidcSettings, parse_oidc_settings};
 pub use plugin::{Auth, AuthSettings};
 pub use principals::Principals;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_calls::contract::Offer;
+use checkstack_control_api::OidcSettings;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::identity::Identity;
-use checkstack_platform::native::{NativeDatabase, NativeParts, NativePlugin, PluginTasks, Procedures};
+use checkstack_platform::native::{NativeParts, NativePlugin, NativeServices, PluginTasks, Procedures};
 use checkstack_platform::plugin::{
     CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall, ProcedureFailure,
 };
@@ -17,6 +18,8 @@ use serde_json::Value;
 use tracing::debug;
 
 use crate::admin_secret;
+use crate::base_url::BaseUrl;
+use crate::oidc::{Instance, Oidc};
 use crate::password::Passwords;
 use crate::principals::Principals;
 use crate::procedures::{State, procedures};
@@ -33,6 +36,12 @@ pub struct AuthSettings {
     pub admin_directory: PathBuf,
     /// How long one stays signed in.
     pub session_lifetime: Duration,
+    /// Where people reach the instance. None: nobody has said.
+    pub base_url: Option<BaseUrl>,
+    /// A provider whose users may sign in; needs the base URL.
+    pub oidc: Option<OidcSettings>,
+    /// Where the client's secret and the CA bundle are mounted.
+    pub oidc_directory: PathBuf,
 }
 
 /// See the crate.
@@ -43,6 +52,7 @@ pub struct Auth {
     state: Arc<State>,
     procedures: Procedures<State>,
     sign_in: SignIn,
+    oidc: Option<Oidc>,
     tasks: PluginTasks,
 }
 
@@ -50,16 +60,35 @@ impl Auth {
     /// The plugin, and what tells the platform who makes a request.
     ///
     /// # Errors
-    /// A fault of the server: its procedures cannot be offered.
-    pub fn parts(database: NativeDatabase, settings: AuthSettings) -> Result<NativeParts, String> {
-        let store = Store::new(database);
-        let state = State { store: store.clone(), passwords: Passwords::new(), sign_in_failures: sign_in::failures() };
+    /// A fault of the server: its procedures cannot be offered. A provider without a base URL.
+    pub fn parts(services: &NativeServices, settings: AuthSettings) -> Result<NativeParts, String> {
+        let store = Store::new(services.database.clone());
+        let state = State {
+            store: store.clone(),
+            passwords: Passwords::new(),
+            sign_in_failures: sign_in::failures(),
+            provider_name: settings.oidc.as_ref().map(|oidc| oidc.name.clone()),
+        };
         let state = Arc::new(state);
+        let oidc = match (&settings.oidc, &settings.base_url) {
+            (None, _) => None,
+            (Some(_), None) => return Err("people cannot come back from a provider to an instance without a base URL".to_owned()),
+            (Some(oidc), Some(base_url)) => {
+                let instance = Instance {
+                    base_url: base_url.clone(),
+                    session_lifetime: settings.session_lifetime,
+                    pending_key: services.sealing_key.pending_sign_in_key(),
+                };
+                Some(Oidc::new(state.clone(), oidc.clone(), settings.oidc_directory.clone(), instance))
+            }
+        };
+        let is_encrypted = settings.base_url.as_ref().is_some_and(BaseUrl::is_encrypted);
         let id: PluginId = ID.parse().map_err(|problem| format!("{problem}"))?;
         let auth = Self {
             procedures: procedures(id.clone()).map_err(|problem| problem.to_string())?,
             description: Description::default(),
-            sign_in: SignIn::new(state.clone(), settings.session_lifetime),
+            sign_in: SignIn::new(state.clone(), settings.session_lifetime, is_encrypted),
+            oidc,
             state,
             settings,
             tasks: PluginTasks::default(),
@@ -98,6 +127,11 @@ impl Plugin for Auth {
     }
 
     async fn handle(&self, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+        if let Some(oidc) = &self.oidc
+            && let Some(response) = Box::pin(oidc.handle(&request)).await
+        {
+            return Ok(response);
+        }
         Ok(self.sign_in.handle(&request).await)
     }
 

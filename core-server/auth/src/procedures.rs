@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) passwords: Passwords,
     /// By address, in lower case.
     pub(crate) sign_in_failures: Attempts<String>,
+    /// What people call the provider at which they may sign in.
+    pub(crate) provider_name: Option<String>,
 }
 
 type Result<T> = std::result::Result<T, CallError>;
@@ -38,6 +40,7 @@ pub(crate) fn procedures(plugin: PluginId) -> std::result::Result<Procedures<Sta
         plugin,
         access_rules(),
         vec![
+            ProcedureDefinition::query("getSignInMethods", "How one may sign in", get_sign_in_methods).guarded(UserType::Anonymous, &[]),
             ProcedureDefinition::query("whoAmI", "Who the caller is, and what it may do", who_am_i).guarded(authenticated, &[]),
             ProcedureDefinition::mutation("changePassword", "Replaces one's own password and ends one's sessions", change_password)
                 .guarded(UserType::User, &[]),
@@ -163,6 +166,27 @@ impl From<PasswordError> for CallError {
             }
         }
     }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SignInMethods {
+    methods: Vec<SignInMethod>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SignInMethod {
+    /// credential: with a password. oidc: at a provider.
+    id: &'static str,
+    /// For a button.
+    name: String,
+    /// Where it begins: to be sent address and password, or to go to with a browser.
+    path: &'static str,
+}
+
+async fn get_sign_in_methods(state: Arc<State>, _: Caller, (): ()) -> Result<SignInMethods> {
+    let password = SignInMethod { id: "credential", name: "Password".to_owned(), path: "/api/auth/sign-in/email" };
+    let provider = state.provider_name.clone().map(|name| SignInMethod { id: "oidc", name, path: "/api/auth/sign-in/oauth2" });
+    Ok(SignInMethods { methods: provider.into_iter().chain([password]).collect() })
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -492,16 +516,19 @@ mod tests {
     fn the_contract_holds_and_nothing_is_open_to_everybody() {
         let procedures = procedures("auth".parse().unwrap()).unwrap();
         let offer = procedures.offer();
-        let open: Vec<&str> = offer
+        let open: Vec<(&str, UserType)> = offer
             .procedures
             .iter()
             .filter(|(_, procedure)| procedure.requirement.rules.is_empty())
-            .map(|(path, procedure)| {
-                assert!(!matches!(procedure.requirement.user_type, UserType::Anonymous | UserType::Public), "{path}");
-                path.as_str()
-            })
+            .map(|(path, procedure)| (path.as_str(), procedure.requirement.user_type))
             .collect();
-        assert_eq!(open, ["changePassword", "whoAmI"], "what needs no rule is about the caller alone");
+        let about_the_caller = [("changePassword", UserType::User), ("whoAmI", UserType::Authenticated)];
+        assert_eq!(
+            open.iter().filter(|(path, _)| *path != "getSignInMethods").copied().collect::<Vec<_>>(),
+            about_the_caller,
+            "what needs no rule is about the caller alone"
+        );
+        assert!(open.contains(&("getSignInMethods", UserType::Anonymous)), "but for what one needs to know to become somebody");
         assert_eq!(offer.access_rules.len(), 9);
     }
 }

@@ -6,15 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use checkstack_platform::plugin::{PluginRequest, PluginResponse};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::attempts::Attempts;
-use crate::credential::{COOKIE, SessionToken};
+use crate::cookies;
+use crate::credential::SessionToken;
+use crate::json_answer::{self, respond};
 use crate::password::PasswordError;
 use crate::procedures::State;
 use crate::store::{SignedIn, StoreError};
@@ -30,6 +31,8 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 pub(crate) struct SignIn {
     state: Arc<State>,
     session_lifetime: Duration,
+    /// Whether browsers reach the instance by https in any case.
+    is_encrypted: bool,
 }
 
 /// How often one may fail.
@@ -50,10 +53,11 @@ enum Refusal {
     NotFound,
     #[error("Method Not Supported")]
     Method,
-    #[error("the body has to be application/json")]
-    MediaType,
     #[error("the body has to be an object with the texts email and password")]
     Body,
+    /// With this answer.
+    #[error("the request cannot be read")]
+    Unreadable(Box<PluginResponse>),
     #[error("Invalid email or password")]
     Wrong,
     #[error("Too many attempts: wait some minutes")]
@@ -65,8 +69,8 @@ enum Refusal {
 }
 
 impl SignIn {
-    pub(crate) fn new(state: Arc<State>, session_lifetime: Duration) -> Self {
-        Self { state, session_lifetime }
+    pub(crate) fn new(state: Arc<State>, session_lifetime: Duration, is_encrypted: bool) -> Self {
+        Self { state, session_lifetime, is_encrypted }
     }
 
     pub(crate) async fn handle(&self, request: &PluginRequest) -> PluginResponse {
@@ -82,7 +86,7 @@ impl SignIn {
 
     async fn sign_in(&self, request: &PluginRequest) -> Result<PluginResponse, Refusal> {
         let EmailAndPassword { email, password } = read(request)?;
-        let State { store, passwords, sign_in_failures: failures } = &*self.state;
+        let State { store, passwords, sign_in_failures: failures, .. } = &*self.state;
         let email = email.trim().to_lowercase();
         if !failures.may(&email) {
             return Err(Refusal::TooMany);
@@ -99,7 +103,7 @@ impl SignIn {
             return Err(Refusal::Wrong);
         }
         failures.succeeded(&email);
-        let cookie = cookie(token.reveal(), self.session_lifetime, is_encrypted(&request.headers));
+        let cookie = self.cookie(&request.headers, token.reveal(), self.session_lifetime);
         Ok(respond(StatusCode::OK, &json!({ "user": shown(&user) }), cookie))
     }
 
@@ -107,7 +111,7 @@ impl SignIn {
         if let Some(token) = SessionToken::of(&request.headers) {
             self.state.store.end_session(&token).await?;
         }
-        let cookie = cookie("", Duration::ZERO, is_encrypted(&request.headers));
+        let cookie = self.cookie(&request.headers, "", Duration::ZERO);
         Ok(respond(StatusCode::OK, &json!({ "success": true }), cookie))
     }
 
@@ -122,33 +126,29 @@ impl SignIn {
         };
         Ok(respond(StatusCode::OK, &document, None))
     }
+
+    fn cookie(&self, headers: &HeaderMap, token: &str, lifetime: Duration) -> Option<HeaderValue> {
+        cookies::set(cookies::SESSION, token, "/", lifetime, self.is_encrypted || cookies::is_encrypted(headers))
+    }
 }
 
 impl Refusal {
     fn into_response(self) -> PluginResponse {
         let (status, code) = match &self {
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_SUPPORTED"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+            Self::Method => return json_answer::method_not_supported(),
             Self::Body => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             Self::Wrong => (StatusCode::UNAUTHORIZED, "INVALID_EMAIL_OR_PASSWORD"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"),
-            Self::Store(StoreError::Database(problem)) if !problem.is_transient() => {
-                error!(%problem, "the database refused a statement about sessions");
-                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR")
-            }
+            Self::Unreadable(response) => return (**response).clone(),
+            Self::Store(problem) => return json_answer::of_store(problem),
             Self::Password(PasswordError::Internal(problem)) => {
                 error!(problem, "a password cannot be checked");
-                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR")
-            }
-            Self::Store(problem) => {
-                warn!(%problem, "nobody can sign in or out");
-                (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
+                return json_answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", "Internal server error");
             }
             Self::Password(PasswordError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
         };
-        let message = if status == StatusCode::INTERNAL_SERVER_ERROR { "Internal server error".to_owned() } else { self.to_string() };
-        let mut response = respond(status, &json!({ "code": code, "message": message }), None);
+        let mut response = json_answer::refuse(status, code, &self.to_string());
         let retry_after = match status {
             StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("1")),
             StatusCode::TOO_MANY_REQUESTS => Some(HeaderValue::from(FAILURES_WITHIN.as_secs())),
@@ -160,12 +160,7 @@ impl Refusal {
 }
 
 fn read(request: &PluginRequest) -> Result<EmailAndPassword, Refusal> {
-    let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::MediaType);
-    }
-    let read: EmailAndPassword = serde_json::from_slice(&request.body).map_err(|_| Refusal::Body)?;
+    let read: EmailAndPassword = json_answer::read_body(request).map_err(Refusal::Unreadable)?;
     let fits = read.email.len() <= MAX_EMAIL_BYTES && read.password.len() <= MAX_PASSWORD_BYTES && !read.email.contains('\0');
     if fits { Ok(read) } else { Err(Refusal::Body) }
 }
@@ -178,29 +173,9 @@ fn time(seconds: f64) -> Option<String> {
     jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64).ok().map(|time| time.to_string())
 }
 
-/// Whether the client's own connection is encrypted, as far as a proxy in front says so. Who lies about it harms only
-/// their own cookie.
-fn is_encrypted(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
-fn cookie(token: &str, lifetime: Duration, is_encrypted: bool) -> Option<HeaderValue> {
-    let secure = if is_encrypted { "; Secure" } else { "" };
-    let text = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", lifetime.as_secs());
-    HeaderValue::from_str(&text).ok()
-}
-
-fn respond(status: StatusCode, document: &Value, cookie: Option<HeaderValue>) -> PluginResponse {
-    let mut headers = HeaderMap::from_iter([
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ]);
-    headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
-    PluginResponse { status, headers, body: Bytes::from(document.to_string()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use checkstack_platform::plugin::Caller;
 
     use super::*;
@@ -233,15 +208,6 @@ mod tests {
         for body in ["", "{}", r#"{"email":"a@b"}"#, r#"{"email":1,"password":"x"}"#, "[", r#"{"email":"a\u0000@b","password":"x"}"#] {
             assert_eq!(status("application/json", body), 400, "{body}");
         }
-    }
-
-    #[test]
-    fn a_cookie_is_for_the_browser_alone() {
-        let text = |is_encrypted| cookie("abc", Duration::from_secs(60), is_encrypted).unwrap().to_str().unwrap().to_owned();
-        assert_eq!(text(false), "checkstack.session_token=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60");
-        assert_eq!(text(true), "checkstack.session_token=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
-        let proxied = HeaderMap::from_iter([(http::HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("HTTPS"))]);
-        assert!(is_encrypted(&proxied) && !is_encrypted(&HeaderMap::new()));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct PlatformSettings {
     pub state_directory: PathBuf,
     /// PostgreSQL.
     pub database: DatabaseSettings,
+    /// Origins whose pages may call the instance, with what a browser knows of its user.
+    pub allowed_origins: Vec<String>,
     /// Largest body of a request to a plugin.
     pub max_body_bytes: usize,
     /// Bodies of requests to plugins and of their answers, all together; more are refused. A body
@@ -87,6 +89,7 @@ impl PlatformSettings {
             keys_directory: "/etc/checkstack/keys".into(),
             state_directory: "/var/lib/checkstack".into(),
             database,
+            allowed_origins: Vec::new(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             cache_bytes: DEFAULT_CACHE_BYTES,
@@ -197,7 +200,8 @@ impl Platform {
         schema_users.begin().await?;
         let queues = jobs::begin(&database).await?;
         let caches = caches::begin(database.clone(), settings.cache_bytes);
-        let services = NativeServices { database: NativeDatabase::new(database.clone()), queues, caches };
+        let services =
+            NativeServices { database: NativeDatabase::new(database.clone()), queues, caches, sealing_key: keys.sealing.clone() };
         let native = self.start_native(native, services.clone()).await?;
         let core = self.core(keys, database.clone(), schema_users.clone(), loader, native, services);
         let core = self.shared.core.get_or_init(|| core);

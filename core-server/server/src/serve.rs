@@ -34,7 +34,7 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     let stop = CancellationToken::new();
     let auth = settings.auth();
     let native = |services: NativeServices| {
-        let mut parts = Auth::parts(services.database.clone(), auth)?;
+        let mut parts = Auth::parts(&services, auth)?;
         parts.plugins.push(checkstack_queue::part(services.clone())?);
         parts.plugins.push(checkstack_cache_admin::part(services)?);
         Ok(parts)

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use checkstack_auth::AuthSettings;
+use checkstack_auth::{AuthSettings, BaseUrl, parse_oidc_settings};
+use checkstack_control_api::OidcSettings;
 use checkstack_platform::{
     ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CACHE_BYTES,
     FEWEST_CONNECTIONS, PlatformSettings,
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) instance: Instance,
     #[command(flatten)]
     pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) sign_in: SignIn,
     #[command(flatten)]
     pub(crate) log: Log,
 }
@@ -93,6 +96,23 @@ pub(crate) struct Server {
         value_parser = clap::value_parser!(u64).range(FEWEST_CACHE_BYTES as u64..=64 * 1024 * 1024 * 1024)
     )]
     cache_bytes: u64,
+    /// Seconds of serving on after SIGTERM, unready, until nobody sends requests here any more.
+    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_GRACE_SECONDS", default_value_t = 2)]
+    shutdown_grace_seconds: u64,
+    /// Seconds after SIGTERM after which the process ends, whatever is still under way; at least half a second.
+    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_DEADLINE_SECONDS", default_value_t = 20)]
+    shutdown_deadline_seconds: u64,
+}
+
+/// Where people reach the instance, and how they sign in.
+#[derive(Debug, Args)]
+pub(crate) struct SignIn {
+    /// The address that people use, like `https://checkstack.example.com`.
+    #[arg(long, global = true, env = "CHECKSTACK_BASE_URL")]
+    base_url: Option<BaseUrl>,
+    /// Other origins whose pages may call the instance.
+    #[arg(long, global = true, env = "CHECKSTACK_ALLOWED_ORIGINS", value_delimiter = ',')]
+    allowed_origins: Vec<BaseUrl>,
     /// Seconds for which one stays signed in.
     #[arg(
         long,
@@ -102,12 +122,12 @@ pub(crate) struct Server {
         value_parser = clap::value_parser!(u64).range(60..=366 * 24 * 60 * 60)
     )]
     session_seconds: u64,
-    /// Seconds of serving on after SIGTERM, unready, until nobody sends requests here any more.
-    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_GRACE_SECONDS", default_value_t = 2)]
-    shutdown_grace_seconds: u64,
-    /// Seconds after SIGTERM after which the process ends, whatever is still under way; at least half a second.
-    #[arg(long, global = true, env = "CHECKSTACK_SHUTDOWN_DEADLINE_SECONDS", default_value_t = 20)]
-    shutdown_deadline_seconds: u64,
+    /// The OpenID provider at which people may sign in, as JSON: `issuer`, `clientId` and more. Needs the base URL.
+    #[arg(long, global = true, env = "CHECKSTACK_OIDC", requires = "base_url", value_parser = parse_oidc_settings)]
+    oidc: Option<OidcSettings>,
+    /// Directory with the `client-secret` for the provider, and perhaps `ca.crt` to trust it by.
+    #[arg(long, global = true, env = "CHECKSTACK_OIDC_DIR", default_value = "/etc/checkstack/oidc")]
+    oidc_dir: PathBuf,
 }
 
 /// What to log.
@@ -145,6 +165,8 @@ impl Settings {
         platform.state_directory.clone_from(&self.instance.state_dir);
         platform.max_body_bytes = self.server.max_body_bytes;
         platform.cache_bytes = usize::try_from(self.server.cache_bytes).unwrap_or(usize::MAX);
+        let SignIn { base_url, allowed_origins, .. } = &self.sign_in;
+        platform.allowed_origins = base_url.iter().chain(allowed_origins).map(ToString::to_string).collect();
         platform
     }
 }
@@ -154,7 +176,10 @@ impl Settings {
     pub(crate) fn auth(&self) -> AuthSettings {
         AuthSettings {
             admin_directory: self.instance.admin_dir.clone(),
-            session_lifetime: Duration::from_secs(self.server.session_seconds),
+            session_lifetime: Duration::from_secs(self.sign_in.session_seconds),
+            base_url: self.sign_in.base_url.clone(),
+            oidc: self.sign_in.oidc.clone(),
+            oidc_directory: self.sign_in.oidc_dir.clone(),
         }
     }
 }
@@ -211,5 +236,33 @@ mod tests {
         assert_eq!(parsed(&["--database-connections", "35"]), Ok(35));
         let too_few = parsed(&["--database-connections", "10"]);
         assert!(too_few.is_err_and(|said| said.contains("--database-connections") && said.contains("10 is not in 12..=1000")));
+    }
+
+    #[test]
+    fn who_may_sign_in_is_told_in_one_piece_and_checked() {
+        let parsed = |asked: &[&str]| {
+            let settings = Settings::try_parse_from(["checkstack-server", "serve"].iter().chain(asked));
+            settings.map(|settings| (settings.auth(), settings.platform())).map_err(|error| error.to_string())
+        };
+        let oidc = r#"{"issuer": "https://id.example.com", "clientId": "checkstack"}"#;
+        let asked = ["--oidc", oidc, "--base-url", "https://a.example", "--allowed-origins", "https://b.example,http://localhost:5173"];
+        let told = parsed(&[&asked[..], &["--session-seconds", "3600"]].concat()).map(|(auth, platform)| {
+            let issuer = auth.oidc.map(|oidc| oidc.issuer);
+            let base_url = auth.base_url.map(|url| url.to_string());
+            (issuer, base_url, auth.session_lifetime, platform.allowed_origins.join(" "))
+        });
+        let text = |text: &str| Some(text.to_owned());
+        let origins = "https://a.example https://b.example http://localhost:5173".to_owned();
+        assert_eq!(told, Ok((text("https://id.example.com"), text("https://a.example"), Duration::from_secs(3600), origins)));
+        for (wrong, told) in [
+            (&["--base-url", "https://a.example/path"][..], "is no origin"),
+            (&["--allowed-origins", "*"], "is no origin"),
+            (&["--oidc", "{}", "--base-url", "https://a.example"], "missing field `issuer`"),
+            (&["--oidc", oidc], "--base-url"),
+            (&["--session-seconds", "59"], "59 is not in 60..="),
+        ] {
+            let problem = parsed(wrong).err().unwrap_or_default();
+            assert!(problem.contains(told), "{wrong:?}: {problem}");
+        }
     }
 }

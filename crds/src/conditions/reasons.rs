@@ -144,6 +144,7 @@ reasons! {
         Connected: "The pods can use the database.", "Nothing.";
         PodsReady: "Every wanted pod is ready.", "Nothing.";
         RolloutComplete: "Every pod has what spec asks for.", "Nothing.";
+        OidcSecretsFound: "The Secrets that spec.signIn.oidc names are there, with their keys.", "Nothing. What the provider says to it is in the pods' logs.";
         RolloutInProgress: "Pods are being replaced, or are taking over a new plugin set.", "Wait.";
         ScaledToZero: "spec.replicas is 0: nothing runs and nothing serves. What was stored stays.", "Scale up to serve: kubectl scale checkstack NAME --replicas=1.";
         WaitingForPod: "No pod has reported yet.", "Wait, or look at the pods of the instance.";
@@ -151,6 +152,7 @@ reasons! {
         // The objects around it.
         InvalidSpec: "The object holds a value that this release of the operator cannot use.", "Correct the field that the message names.";
         DatabaseSecretNotFound: "The Secret that spec.database.urlSecretRef names does not exist or lacks the key.", "Create it in this namespace with a PostgreSQL URL under the key.";
+        OidcSecretNotFound: "A Secret that spec.signIn.oidc names does not exist or lacks the key, so that nobody can sign in at the provider.", "Create it in this namespace with the key that the message names. Pods have it within about a minute.";
         ResourceConflict: "An object that the operator needs to own exists and belongs to somebody else.", "Delete or rename the object that the message names, or rename the instance.";
         ResourceRejected: "The API server refuses an object that the operator makes for the instance.", "The message is the API server's. Correct the part of spec that leads to it, or the quota or policy that forbids it.";
         PluginSetTooLarge: "The plugins' settings together are larger than a ConfigMap or Secret can be.", "Make spec.config of the plugins smaller.";
@@ -206,7 +208,7 @@ mod tests {
         );
         assert_eq!(
             names(&InstanceConditionType::ALL.iter().map(|t| t.as_str()).collect::<Vec<_>>()),
-            "DatabaseReachable Available Progressing Ready RolledBack Reconciling Stalled"
+            "DatabaseReachable Available Progressing Ready SignInConfigured RolledBack Reconciling Stalled"
         );
     }
 }

@@ -61,6 +61,7 @@ condition_types! {
         Available: "Enough pods are ready to serve.",
         Progressing: "A new plugin set, release or setting is on its way into the pods.",
         Ready: "Every wanted pod serves, with the plugin set that is wanted. Summary of the others.",
+        SignInConfigured: "What spec.signIn.oidc names is there, so that people can sign in at the provider. Does not count for Ready: one can sign in with a password. Present only with spec.signIn.oidc.",
         RolledBack: "A plugin was put back to the form before. Present only while True.",
         Reconciling: "The operator or a pod is working on a change. Present only while True.",
         Stalled: "Nothing will happen until somebody changes something. Present only while True.",

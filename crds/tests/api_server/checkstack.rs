@@ -30,6 +30,13 @@ fn peer(peer: Value) -> Value {
     spec(json!({ "networkPolicy": { "enabled": true, "ingressFrom": [peer] } }))
 }
 
+/// With an address, and a provider that is changed.
+fn oidc(change: Value) -> Value {
+    let mut oidc = json!({ "issuer": "https://id.example.com", "clientId": "checkstack", "clientSecretRef": { "name": "sso" } });
+    oidc.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    spec(json!({ "baseUrl": "https://checkstack.example.com", "signIn": { "oidc": oidc } }))
+}
+
 fn requirement(requirement: Value) -> Value {
     spec(json!({ "plugins": { "selector": { "matchExpressions": [requirement] } } }))
 }
@@ -42,6 +49,20 @@ pub fn full() -> Value {
         "imagePullPolicy": "IfNotPresent",
         "imagePullSecrets": [{ "name": "mirror" }, { "name": "other.mirror" }],
         "database": { "urlSecretRef": { "name": "main-db", "key": "DATABASE_URL" } },
+        "baseUrl": "https://checkstack.example.com",
+        "allowedOrigins": ["https://status.example.com:8443", "http://localhost:5173", "http://10.0.0.1"],
+        "signIn": { "sessionLifetimeSeconds": 28800, "oidc": {
+            "name": "Example",
+            "issuer": "https://id.example.com:8443/realms/ops",
+            "clientId": "checkstack",
+            "clientSecretRef": { "name": "sso", "key": "secret" },
+            "caBundleSecretRef": { "name": "sso-ca", "key": "tls.crt" },
+            "scopes": ["openid", "email", "groups"],
+            "groupsClaim": "https://example.com/groups",
+            "groupRoles": [{ "group": "ops team/é", "roles": ["admin"] }, { "group": "dev", "roles": ["help-desk", "a.b_c"] }],
+            "createUsers": false,
+            "linkVerifiedEmail": true,
+        } },
         "plugins": { "rollback": "Manual", "revisionHistoryLimit": 3, "selector": {
             "matchLabels": { "team": "web", "example.com/tier": "" },
             "matchExpressions": [
@@ -105,6 +126,8 @@ async fn good_instances_are_accepted() {
             requirement(json!({ "key": "stage", "operator": "Exists", "values": [] })),
             peer(json!({ "ipBlock": { "cidr": "fd00::/8" } })),
             environment(json!({ "name": "DATABASE_URLS", "value": "" })),
+            oidc(json!({})),
+            spec(json!({ "baseUrl": "http://localhost:65535", "signIn": { "sessionLifetimeSeconds": 60 } })),
         ],
     )
     .await;
@@ -125,11 +148,47 @@ fn rules() -> Vec<Refused> {
     const VALUES: &str = "In and NotIn need values; Exists and DoesNotExist must have none";
     const OURS: &str = "the operator sets this variable itself";
     const ONE_SOURCE: &str = "set exactly one of configMapKeyRef";
+    const WEB_ORIGIN: &str = "must be scheme://host or scheme://host:port";
+    const PORT: &str = "the port must be from 1 to 65535";
     const NAME: &str = "metadata.name becomes the name of a Service";
     vec![
         refused("<nil>", NAME, json!({ "metadata": { "name": "1main" } })),
         refused("<nil>", NAME, json!({ "metadata": { "name": "main.prod" } })),
         refused("<nil>", NAME, json!({ "metadata": { "name": "a23456789-123456789-123456789-123456789-123456789" } })),
+        refused("spec.baseUrl", WEB_ORIGIN, spec(json!({ "baseUrl": "checkstack.example.com" }))),
+        refused("spec.baseUrl", WEB_ORIGIN, spec(json!({ "baseUrl": "https://checkstack.example.com/" }))),
+        refused("spec.baseUrl", WEB_ORIGIN, spec(json!({ "baseUrl": "https://Checkstack.example.com" }))),
+        refused("spec.baseUrl", WEB_ORIGIN, spec(json!({ "baseUrl": "https://*.example.com" }))),
+        refused("spec.baseUrl", WEB_ORIGIN, spec(json!({ "baseUrl": "*" }))),
+        refused("spec.baseUrl", PORT, spec(json!({ "baseUrl": "https://checkstack.example.com:65536" }))),
+        refused("spec.allowedOrigins[1]", WEB_ORIGIN, spec(json!({ "allowedOrigins": ["https://a.example", "null"] }))),
+        refused("spec.allowedOrigins[0]", PORT, spec(json!({ "allowedOrigins": ["https://a.example:0"] }))),
+        refused("spec", "signIn.oidc needs baseUrl", spec(json!({ "signIn": oidc(json!({}))["spec"]["signIn"] }))),
+        refused(
+            "spec.signIn.oidc.issuer",
+            "must be an absolute URL that begins with https://",
+            oidc(json!({ "issuer": "http://id.example.com" })),
+        ),
+        refused(
+            "spec.signIn.oidc.issuer",
+            "must be an absolute URL that begins with https://",
+            oidc(json!({ "issuer": "id.example.com" })),
+        ),
+        refused("spec.signIn.oidc.issuer", "must have no user, query or fragment", oidc(json!({ "issuer": "https://ada@id.example.com" }))),
+        refused("spec.signIn.oidc.issuer", "must have no user, query or fragment", oidc(json!({ "issuer": "https://id.example.com?a" }))),
+        refused("spec.signIn.oidc.clientId", "must be the id that the provider gave", oidc(json!({ "clientId": "" }))),
+        refused("spec.signIn.oidc.clientId", "must be the id that the provider gave", oidc(json!({ "clientId": "a b" }))),
+        refused("spec.signIn.oidc.clientSecretRef.name", OBJECT_NAME, oidc(json!({ "clientSecretRef": { "name": "A" } }))),
+        refused("spec.signIn.oidc.clientSecretRef.key", KEY, oidc(json!({ "clientSecretRef": { "name": "a", "key": "a b" } }))),
+        refused("spec.signIn.oidc.caBundleSecretRef.name", OBJECT_NAME, oidc(json!({ "caBundleSecretRef": { "name": "A" } }))),
+        refused("spec.signIn.oidc.caBundleSecretRef.key", KEY, oidc(json!({ "caBundleSecretRef": { "name": "a", "key": "" } }))),
+        refused("spec.signIn.oidc.scopes", "must contain openid", oidc(json!({ "scopes": ["email"] }))),
+        refused("spec.signIn.oidc.scopes[1]", "a scope has no spaces in it", oidc(json!({ "scopes": ["openid", "a b"] }))),
+        refused(
+            "spec.signIn.oidc.groupRoles[0].roles[0]",
+            "must be the id of a role",
+            oidc(json!({ "groupRoles": [{ "group": "ops", "roles": ["help desk"] }] })),
+        ),
         refused("spec.image", "an image has no spaces in it", spec(json!({ "image": "core:1 --debug" }))),
         refused("spec.imagePullSecrets[1].name", OBJECT_NAME, spec(json!({ "imagePullSecrets": [{ "name": "a" }, { "name": "A" }] }))),
         refused("spec.database.urlSecretRef.name", OBJECT_NAME, spec(json!({ "database": { "urlSecretRef": { "name": "main/db" } } }))),
@@ -324,6 +383,17 @@ async fn bounds_and_types_are_kept() {
             "supported values: \"ClusterIP\", \"NodePort\", \"LoadBalancer\"",
             spec(json!({ "service": { "type": "ExternalName" } })),
         ),
+        refused(
+            "spec.signIn.sessionLifetimeSeconds",
+            "greater than or equal to 60",
+            spec(json!({ "signIn": { "sessionLifetimeSeconds": 59 } })),
+        ),
+        refused(
+            "spec.signIn.oidc.groupRoles[1]",
+            "Duplicate value",
+            oidc(json!({ "groupRoles": [{ "group": "ops", "roles": ["a"] }, { "group": "ops", "roles": ["b"] }] })),
+        ),
+        refused("spec.signIn.oidc.name", "should be at least 1 chars long", oidc(json!({ "name": "" }))),
         refused("spec.service.port", "greater than or equal to 1", spec(json!({ "service": { "port": 0 } }))),
         refused("spec.service.port", "less than or equal to 65535", spec(json!({ "service": { "port": 65536 } }))),
     ];

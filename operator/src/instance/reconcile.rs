@@ -23,7 +23,7 @@ use rand::RngExt;
 use serde_json::{Map, Value};
 
 use super::keys::{InstanceKeys, InvalidKeys};
-use super::objects::{self, PodInputs, SecretSettings};
+use super::objects::{self, PodInputs};
 use super::set::{BuiltSet, PreviousSet, SetInputs, build};
 use super::status::{StatusInputs, compute, transitions};
 use super::{admin_secret, artifacts, history, secrets};
@@ -108,6 +108,8 @@ impl InstanceError {
 pub(crate) struct Progress {
     /// Why there is no database URL.
     pub(crate) database_problem: Option<String>,
+    /// Why nobody can sign in at the provider, as far as Secrets are concerned.
+    pub(crate) oidc_problem: Option<String>,
     /// Revision and hash of the set that the pods shall run.
     pub(crate) set: Option<(u64, Digest)>,
     /// How much time is left until the signing key is exchanged, or the next step of that is due.
@@ -162,6 +164,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     let keys = &found.ring.keys;
     let database = secrets::database_url(context, instance).await?;
     progress.database_problem = database.as_ref().err().cloned();
+    progress.oidc_problem = secrets::oidc_problem(context, instance).await?;
     let database_checksum = database.ok().map(|url| keys.sealing.checksum("database-url", &url));
 
     let mut needed_revisions = BTreeSet::new();
@@ -211,7 +214,7 @@ async fn plugin_set(
     let selector =
         Selector::try_from(instance.spec.plugins.selector.clone()).map_err(|error| InstanceError::InvalidSelector(error.to_string()))?;
     let secrets = secrets::plugin_secrets(context, plugins.readable).await?;
-    let (current, last_good) = previous_secrets(context, &key).await?;
+    let (current, last_good) = secrets::previous_settings(context, &key).await?;
     let previous = PreviousSet {
         entries: history.own.last().and_then(|latest| latest.set.clone()).map(|set| set.plugins).unwrap_or_default(),
         secrets: current,
@@ -240,23 +243,6 @@ async fn plugin_set(
     let reported = context.fleets.view(&key).map(|view| view.reported_sets()).unwrap_or_default();
     history::assign(context, instance, history, &mut built.set, hash, &reported).await?;
     Ok(RevisedSet { built, hash, artifacts_in_use })
-}
-
-/// Secret values as they were delivered before, and those to go back to, for plugins whose new ones cannot be put together
-/// or do not work.
-/// The Secret is not watched: what was seen of it is told to the applier here.
-async fn previous_secrets(context: &Context, instance: &ObjectKey) -> Result<(SecretSettings, SecretSettings), InstanceError> {
-    let key = ObjectKey::new(&instance.namespace, names::plugin_config_secret(&instance.name));
-    match context.references.secret(&key).await? {
-        Some(secret) => {
-            context.applier.seen("Secret", &secret.metadata);
-            Ok(objects::plugin_config_values(&secret))
-        }
-        None => {
-            context.applier.gone("Secret", &key);
-            Ok(Default::default())
-        }
-    }
 }
 
 /// Puts the set where pods that start find it, and hands it to those that run.
@@ -343,6 +329,7 @@ async fn write_status(
         instance,
         problem: problem.map(|problem| (problem.reason(), problem.message())),
         database_problem: progress.database_problem.as_deref(),
+        oidc_problem: progress.oidc_problem.as_deref(),
         set: progress.set,
         deployment: deployment.as_deref(),
         fleet: view.as_deref(),

@@ -1,5 +1,5 @@
-//! Values from Secrets: the database URL, the keys, and `configFrom` of plugins. And back: keys that
-//! are new.
+//! Values from Secrets: the database URL, the keys, what signing in at a provider takes, and `configFrom` of plugins. And back:
+//! keys that are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Map, Value};
 
 use super::keys::{InvalidKeys, KeyRing};
+use super::objects::{self, SecretSettings};
 use super::reconcile::InstanceError;
 use super::rotation::{Circumstances, Decision, Step, behind, decide};
 use super::set::{SecretConfig, SecretProblem};
@@ -34,8 +35,9 @@ pub(crate) fn references(instance: &Checkstack, plugins: &[&CheckstackPlugin]) -
         names::keys_secret(&name),
         names::plugin_config_secret(&name),
     ];
+    let oidc = oidc_secrets(instance).into_iter().map(|(_, name, _)| name.to_owned());
     let of_plugins = plugins.iter().flat_map(|plugin| &plugin.spec.config_from).map(|source| source.secret_ref.name.clone());
-    own.into_iter().chain(of_plugins).map(|name| Reference::Secret(ObjectKey::new(&namespace, name))).collect()
+    own.into_iter().chain(oidc).chain(of_plugins).map(|name| Reference::Secret(ObjectKey::new(&namespace, name))).collect()
 }
 
 /// The keys, and the metadata of the Secret that they were read from.
@@ -137,6 +139,46 @@ pub(crate) async fn database_url(context: &Context, instance: &Checkstack) -> Re
     };
     let value = secret.data.and_then(|mut data| data.remove(&reference.key)).map(|value| value.0).filter(|value| !value.is_empty());
     Ok(value.ok_or_else(|| format!("Secret '{}' has no key '{}' with a PostgreSQL URL: add it", reference.name, reference.key)))
+}
+
+/// What `spec.signIn.oidc` names: what for, Secret and key.
+fn oidc_secrets(instance: &Checkstack) -> Vec<(&'static str, &str, &str)> {
+    let Some(oidc) = &instance.spec.sign_in.oidc else { return Vec::new() };
+    let secret = &oidc.client_secret_ref;
+    let bundle = oidc.ca_bundle_secret_ref.as_ref();
+    let bundle = bundle.map(|bundle| ("the certificates of the provider's authority", bundle.name.as_str(), bundle.key.as_str()));
+    std::iter::once(("the client's secret for the provider", secret.name.as_str(), secret.key.as_str())).chain(bundle).collect()
+}
+
+/// What is missing of it. The kubelet brings the values into the pods; here they are only looked for.
+pub(crate) async fn oidc_problem(context: &Context, instance: &Checkstack) -> Result<Option<String>, InstanceError> {
+    let namespace = instance.namespace().unwrap_or_default();
+    for (what, name, key) in oidc_secrets(instance) {
+        let Some(secret) = context.references.secret(&ObjectKey::new(&namespace, name)).await? else {
+            return Ok(Some(format!("Secret '{name}' does not exist: create it with {what} under the key '{key}'")));
+        };
+        if secret.data.as_ref().and_then(|data| data.get(key)).is_none_or(|value| value.0.is_empty()) {
+            return Ok(Some(format!("Secret '{name}' has no key '{key}' with {what}: add it")));
+        }
+    }
+    Ok(None)
+}
+
+/// Secret values as they were delivered before, and those to go back to, for plugins whose new ones cannot be put together
+/// or do not work.
+/// The Secret is not watched: what was seen of it is told to the applier here.
+pub(crate) async fn previous_settings(context: &Context, instance: &ObjectKey) -> Result<(SecretSettings, SecretSettings), InstanceError> {
+    let key = ObjectKey::new(&instance.namespace, names::plugin_config_secret(&instance.name));
+    match context.references.secret(&key).await? {
+        Some(secret) => {
+            context.applier.seen("Secret", &secret.metadata);
+            Ok(objects::plugin_config_values(&secret))
+        }
+        None => {
+            context.applier.gone("Secret", &key);
+            Ok(Default::default())
+        }
+    }
 }
 
 /// The values of `configFrom`, for each plugin that has any.

@@ -25,6 +25,8 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) problem: Option<(Reason, String)>,
     /// Why there is no database URL.
     pub(crate) database_problem: Option<&'a str>,
+    /// Why nobody can sign in at the provider, as far as Secrets are concerned.
+    pub(crate) oidc_problem: Option<&'a str>,
     /// Revision and hash of the set that the pods shall run.
     pub(crate) set: Option<(u64, Digest)>,
     pub(crate) deployment: Option<&'a Deployment>,
@@ -75,6 +77,7 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackStatus {
         (Type::Available, Some(available)),
         (Type::Progressing, Some(progressing)),
         (Type::Ready, Some(ready.clone())),
+        (Type::SignInConfigured, sign_in(inputs)),
         (Type::RolledBack, rolled_back(inputs)),
         (Type::Reconciling, repeated(reconciling)),
         (Type::Stalled, repeated(stalled)),
@@ -96,7 +99,7 @@ pub(crate) fn compute(inputs: &StatusInputs<'_>) -> CheckstackStatus {
 /// The Events that a new status is worth.
 pub(crate) fn transitions(before: Option<&CheckstackStatus>, after: &CheckstackStatus) -> Vec<Transition> {
     let mut transitions = Vec::new();
-    for type_ in [Type::DatabaseReachable, Type::Ready] {
+    for type_ in [Type::DatabaseReachable, Type::SignInConfigured, Type::Ready] {
         let of = |status: &CheckstackStatus| find_condition(&status.conditions, type_.as_str()).cloned();
         let (was, Some(is)) = (before.and_then(of), of(after)) else { continue };
         let same = was.as_ref().is_some_and(|was| (&was.status, &was.reason) == (&is.status, &is.reason));
@@ -105,9 +108,8 @@ pub(crate) fn transitions(before: Option<&CheckstackStatus>, after: &CheckstackS
         // What Ready only repeats is told once.
         let repeated =
             type_ == Type::Ready && matches!(is.reason.parse(), Ok(Reason::DatabaseUnreachable | Reason::DatabaseSecretNotFound));
-        let first_connection =
-            type_ == Type::DatabaseReachable && good && was.is_none_or(|was| was.status != ConditionStatus::False.as_str());
-        if same || progress || repeated || first_connection {
+        let was_never_wrong = type_ != Type::Ready && good && was.is_none_or(|was| was.status != ConditionStatus::False.as_str());
+        if same || progress || repeated || was_never_wrong {
             continue;
         }
         let warning = !good && is.reason != Reason::ScaledToZero.as_str();
@@ -168,6 +170,19 @@ fn database(inputs: &StatusInputs<'_>) -> Finding {
         true => (ConditionStatus::True, Reason::Connected, "the pods can use the database".to_owned()),
         false => (ConditionStatus::Unknown, Reason::WaitingForPod, "no pod has said yet whether it can use the database".to_owned()),
     }
+}
+
+/// What keeps people from signing in at the provider keeps nobody from signing in with a password: Ready does not depend on it.
+fn sign_in(inputs: &StatusInputs<'_>) -> Option<Finding> {
+    let oidc = inputs.instance.spec.sign_in.oidc.as_ref()?;
+    // Not looked for, when something came before it.
+    if inputs.oidc_problem.is_none() && inputs.problem.is_some() {
+        return Some(kept(inputs, Type::SignInConfigured));
+    }
+    Some(match inputs.oidc_problem {
+        Some(problem) => (ConditionStatus::False, Reason::OidcSecretNotFound, problem.to_owned()),
+        None => (ConditionStatus::True, Reason::OidcSecretsFound, format!("people can be sent to {} to sign in", oidc.issuer)),
+    })
 }
 
 fn available(inputs: &StatusInputs<'_>, workload: &Workload) -> Finding {

@@ -52,6 +52,26 @@ async fn a_missing_database_secret_is_told_and_a_changed_one_rolls_the_pods() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_client_secret_is_told_and_a_changed_one_needs_no_new_pods() {
+    let sandbox = Sandbox::new("oidc").await;
+    let _operator = Operator::start(&sandbox).await;
+    let oidc = json!({ "issuer": "https://id.example.com", "clientId": "checkstack", "clientSecretRef": { "name": "sso" } });
+    sandbox.instance("main", json!({ "baseUrl": "https://checkstack.example.com", "signIn": { "oidc": oidc } })).await;
+    let instance = sandbox.instance_condition("main", "SignInConfigured", "False", "OidcSecretNotFound").await;
+    assert!(message(&instance, "SignInConfigured").contains("Secret 'sso' does not exist"));
+    let before = sandbox.wait::<Deployment>("main", "made, for those who sign in with a password", |_| true).await;
+    sandbox.secret("sso", &[("secret", "x")]).await;
+    let names_key = |instance: &Checkstack| message(instance, "SignInConfigured").contains("no key 'client-secret'");
+    sandbox.wait("main", "the missing key is named", names_key).await;
+    sandbox.secret("sso", &[("client-secret", "one")]).await;
+    sandbox.instance_condition("main", "SignInConfigured", "True", "OidcSecretsFound").await;
+    sandbox.secret("sso", &[("client-secret", "two")]).await;
+    sandbox.merge::<Checkstack>("main", json!({ "spec": { "replicas": 3 } })).await;
+    let after = sandbox.wait("main", "scaled", |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(3)).await;
+    assert_eq!(after.spec.unwrap().template, before.spec.unwrap().template, "the kubelet brings it into the pods that run");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_is_as_reachable_as_the_pods_say() {
     let sandbox = Sandbox::new("database").await;
     let _operator = Operator::start(&sandbox).await;

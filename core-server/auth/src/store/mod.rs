@@ -3,6 +3,7 @@
 mod accounts;
 mod applications;
 mod audit;
+mod external;
 mod roles;
 mod sessions;
 mod teams;
@@ -19,13 +20,19 @@ use sqlx::{Connection as _, PgConnection};
 
 pub(crate) use applications::Application;
 pub(crate) use audit::AuditRecord;
+pub(crate) use external::{AdmissionPolicy, NotAdmitted};
 pub(crate) use roles::{Role, RuleInfo};
 pub(crate) use sessions::SignedIn;
 pub(crate) use teams::{Team, TeamGrant};
 pub(crate) use users::User;
 
-pub(crate) const MIGRATIONS: Migrations =
-    Migrations { schema: "plugin_auth", steps: &[(1, "identity", include_str!("../../migrations/0001_identity.sql"))] };
+pub(crate) const MIGRATIONS: Migrations = Migrations {
+    schema: "plugin_auth",
+    steps: &[
+        (1, "identity", include_str!("../../migrations/0001_identity.sql")),
+        (2, "sign_in_at_providers", include_str!("../../migrations/0002_sign_in_at_providers.sql")),
+    ],
+};
 
 /// For one question or change.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use checkstack_calls::access::Permissions;
-use sqlx::FromRow;
+use serde_json::{Value, json};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Actor, Store, StoreError, audit};
-use crate::credential::SessionToken;
+use crate::credential::{SecretDigest, SessionToken};
 
 /// A user, as far as signing in needs to know.
 #[derive(Debug, Clone, FromRow)]
@@ -52,14 +53,7 @@ impl Store {
                 if known.is_none() {
                     return Ok(false);
                 }
-                sqlx::query("INSERT INTO plugin_auth.sessions (token_digest, user_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))")
-                    .bind(digest.to_vec())
-                    .bind(user.id)
-                    .bind(lifetime.as_secs_f64())
-                    .execute(&mut *connection)
-                    .await?;
-                let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name, may: Permissions::None };
-                audit::record(connection, &actor, "session.begin", &format!("user:{}", user.id), serde_json::json!({})).await?;
+                insert(connection, &user, digest, lifetime, json!({})).await?;
                 Ok(true)
             })
         })
@@ -101,4 +95,22 @@ impl Store {
             self.read(|connection| Box::pin(sqlx::query("DELETE FROM plugin_auth.sessions WHERE expires_at <= now()").execute(connection)));
         Ok(swept.await?.rows_affected())
     }
+}
+
+/// With a record of it.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    user: &SignedIn,
+    digest: SecretDigest,
+    lifetime: Duration,
+    details: Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO plugin_auth.sessions (token_digest, user_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))")
+        .bind(digest.to_vec())
+        .bind(user.id)
+        .bind(lifetime.as_secs_f64())
+        .execute(&mut *connection)
+        .await?;
+    let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name.clone(), may: Permissions::None };
+    audit::record(connection, &actor, "session.begin", &format!("user:{}", user.id), details).await
 }

@@ -17,8 +17,10 @@ pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) email: String,
     pub(crate) name: String,
-    /// Ids, beside `users`, which everybody has.
+    /// Ids of those that an admin has given, beside `users`, which everybody has.
     pub(crate) roles: Vec<String>,
+    /// Ids of those that groups at the provider give, as of the last time of signing in there.
+    pub(crate) group_roles: Vec<String>,
 }
 
 impl Store {
@@ -27,7 +29,9 @@ impl Store {
         self.read(move |connection| {
             Box::pin(
                 sqlx::query_as(
-                    "SELECT id::text, email, name, ARRAY(SELECT role_id FROM plugin_auth.user_roles WHERE user_id = u.id ORDER BY 1) AS roles
+                    "SELECT id::text, email, name,
+                            ARRAY(SELECT role_id FROM plugin_auth.user_roles WHERE user_id = u.id AND source = 'admin' ORDER BY 1) AS roles,
+                            ARRAY(SELECT role_id FROM plugin_auth.user_roles WHERE user_id = u.id AND source = 'group' ORDER BY 1) AS group_roles
                      FROM plugin_auth.users u WHERE $1::text IS NULL OR lower(email) > lower($1) ORDER BY lower(email) LIMIT $2",
                 )
                 .bind(after)
@@ -185,7 +189,7 @@ async fn set_roles(connection: &mut PgConnection, actor: &Actor, id: Uuid, roles
     let asked: Vec<String> = roles.iter().cloned().collect();
     roles::ensure_known(connection, &asked).await?;
     roles::ensure_within(connection, actor, &asked).await?;
-    sqlx::query("DELETE FROM plugin_auth.user_roles WHERE user_id = $1").bind(id).execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM plugin_auth.user_roles WHERE user_id = $1 AND source = 'admin'").bind(id).execute(&mut *connection).await?;
     sqlx::query("INSERT INTO plugin_auth.user_roles (user_id, role_id) SELECT $1, unnest($2::text[])")
         .bind(id)
         .bind(asked)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkstack_cache::CacheManager;
+use checkstack_control_api::SealingKey;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
@@ -55,6 +56,8 @@ pub struct NativeServices {
     pub queues: QueueManager,
     /// The caches of all plugins.
     pub caches: CacheManager,
+    /// What all replicas have in common and nobody else: keys are derived from it.
+    pub sealing_key: SealingKey,
 }
 
 /// Makes the native plugins, once the database answers.

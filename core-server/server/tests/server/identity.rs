@@ -37,6 +37,10 @@ impl<'a> Caller<'a> {
         Self { pod, header: Some((header::AUTHORIZATION, format!("Bearer {key}"))) }
     }
 
+    pub(crate) fn with_cookie(pod: &'a Pod, cookie: &str) -> Self {
+        Self { pod, header: Some((header::COOKIE, cookie.to_owned())) }
+    }
+
     /// As soon as the Secret has been taken over.
     pub(crate) async fn signed_in(pod: &'a Pod, email: &str, password: &str) -> Self {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -96,7 +100,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-async fn sign_in(pod: &Pod, email: &str, password: &str) -> Response {
+pub(crate) async fn sign_in(pod: &Pod, email: &str, password: &str) -> Response {
     let body = json!({ "email": email, "password": password });
     Client::new().post(pod.url("/api/auth/sign-in/email")).json(&body).send().await.unwrap()
 }

@@ -13,8 +13,10 @@ mod postgres;
 
 mod cache;
 mod identity;
+mod oidc;
 mod openapi;
 mod process;
+mod provider;
 mod queue;
 
 use std::os::unix::fs::OpenOptionsExt as _;

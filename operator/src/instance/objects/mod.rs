@@ -6,6 +6,7 @@ mod network_policy;
 mod plugin_set;
 mod pod;
 mod service;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 

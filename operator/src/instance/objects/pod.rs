@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use checkstack_control_api::keys::{PUBLIC_KEYS_FILE, SEALING_KEY_FILE};
 use checkstack_control_api::paths;
+use checkstack_control_api::sign_in::{CA_BUNDLE_FILE, CLIENT_SECRET_FILE};
 use checkstack_crds::Checkstack;
+use checkstack_crds::checkstack::OidcSpec;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
     Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, SleepAction, TopologySpreadConstraint,
-    Volume, VolumeMount,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection, SecretVolumeSource, SecurityContext,
+    SleepAction, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::{PodInputs, non_empty, non_empty_list};
+use super::{PodInputs, non_empty, non_empty_list, sign_in};
 use crate::names;
 
 /// Owner and group may read; nobody may write.
@@ -33,6 +35,7 @@ const PLUGIN_SET_DIR: &str = "/etc/checkstack/plugin-set";
 const PLUGIN_CONFIG_DIR: &str = "/etc/checkstack/plugin-config";
 const KEYS_DIR: &str = "/etc/checkstack/keys";
 const ADMIN_DIR: &str = "/etc/checkstack/admin";
+const OIDC_DIR: &str = "/etc/checkstack/oidc";
 const STATE_DIR: &str = "/var/lib/checkstack";
 
 pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> PodTemplateSpec {
@@ -56,7 +59,7 @@ pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> Pod
             image_pull_secrets: non_empty_list(&pull_secrets(instance)),
             init_containers: Some(vec![materialise_container(instance, inputs)]),
             containers: vec![core_container(instance, inputs)],
-            volumes: Some(volumes(&name)),
+            volumes: Some(volumes(&name).into_iter().chain(instance.spec.sign_in.oidc.as_ref().map(oidc_volume)).collect()),
             node_selector: non_empty(&extra.node_selector),
             tolerations: non_empty_list(&extra.tolerations),
             affinity: extra.affinity.clone(),
@@ -89,7 +92,7 @@ fn core_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Container {
             }),
             ..Lifecycle::default()
         }),
-        ..base_container(instance, inputs, [mounts(), vec![mount("admin", ADMIN_DIR, true)]].concat())
+        ..base_container(instance, inputs, mounts().into_iter().chain(mounts_of_core(instance)).collect())
     }
 }
 
@@ -142,6 +145,7 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
         plain("CHECKSTACK_ADMIN_DIR", ADMIN_DIR.to_owned()),
         plain("CHECKSTACK_STATE_DIR", STATE_DIR.to_owned()),
     ];
+    environment.extend(sign_in::environment(&instance.spec, OIDC_DIR).into_iter().map(|(name, value)| plain(name, value)));
     // A name that occurs twice is refused by the API server; the operator's own settings win.
     let own: Vec<String> = environment.iter().map(|variable| variable.name.clone()).collect();
     environment.extend(instance.spec.pod_template.env.iter().filter(|variable| !own.contains(&variable.name)).cloned());
@@ -161,6 +165,35 @@ fn mounts() -> Vec<VolumeMount> {
         mount("state", STATE_DIR, false),
         mount("tmp", "/tmp", false),
     ]
+}
+
+/// What only those need who sign people in.
+fn mounts_of_core(instance: &Checkstack) -> impl Iterator<Item = VolumeMount> {
+    let oidc = instance.spec.sign_in.oidc.as_ref().map(|_| mount("oidc", OIDC_DIR, true));
+    std::iter::once(mount("admin", ADMIN_DIR, true)).chain(oidc)
+}
+
+/// The client's secret and the CA bundle, from whatever Secrets they are in. A changed one is a changed file.
+fn oidc_volume(oidc: &OidcSpec) -> Volume {
+    let source = |name: &str, key: &str, file: &str| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: name.to_owned(),
+            items: Some(vec![KeyToPath { key: key.to_owned(), path: file.to_owned(), mode: None }]),
+            // Without it one can still sign in with a password.
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    };
+    let secret = &oidc.client_secret_ref;
+    let bundle = oidc.ca_bundle_secret_ref.as_ref().map(|bundle| source(&bundle.name, &bundle.key, CA_BUNDLE_FILE));
+    Volume {
+        name: "oidc".to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(READABLE),
+            sources: Some(std::iter::once(source(&secret.name, &secret.key, CLIENT_SECRET_FILE)).chain(bundle).collect()),
+        }),
+        ..Volume::default()
+    }
 }
 
 fn volumes(instance: &str) -> Vec<Volume> {

@@ -23,6 +23,14 @@ fn everything() -> Checkstack {
         "imagePullPolicy": "Always",
         "imagePullSecrets": [{ "name": "registry" }],
         "database": { "urlSecretRef": { "name": "postgres", "key": "uri" } },
+        "baseUrl": "https://checkstack.example.com",
+        "allowedOrigins": ["https://status.example.com"],
+        "signIn": { "sessionLifetimeSeconds": 3600, "oidc": {
+            "issuer": "https://id.example.com",
+            "clientId": "checkstack",
+            "clientSecretRef": { "name": "sso" },
+            "caBundleSecretRef": { "name": "sso-ca", "key": "tls.crt" },
+        } },
         "rollout": { "progressDeadlineSeconds": 60 },
         "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
         "podTemplate": {

@@ -13,6 +13,7 @@ use crate::pods::DatabaseCheck;
 struct Around {
     problem: Option<(Reason, String)>,
     database_problem: Option<&'static str>,
+    oidc_problem: Option<&'static str>,
     deployment: Value,
     fleet: Option<FleetView>,
     overdue: bool,
@@ -27,7 +28,14 @@ fn serving() -> FleetView {
 
 impl Default for Around {
     fn default() -> Self {
-        Self { problem: None, database_problem: None, deployment: rolled_out(2), fleet: Some(serving()), overdue: false }
+        Self {
+            problem: None,
+            database_problem: None,
+            oidc_problem: None,
+            deployment: rolled_out(2),
+            fleet: Some(serving()),
+            overdue: false,
+        }
     }
 }
 
@@ -42,6 +50,7 @@ fn computed_for(instance: &Checkstack, around: &Around) -> CheckstackStatus {
         instance,
         problem: around.problem.clone(),
         database_problem: around.database_problem,
+        oidc_problem: around.oidc_problem,
         set: Some((7, around.fleet.as_ref().unwrap_or(&serving()).target.hash)),
         deployment: Some(&deployment),
         fleet: around.fleet.as_ref(),
@@ -75,6 +84,28 @@ fn an_instance_that_serves_is_ready() {
     assert_eq!(status.plugin_set.desired.unwrap().revision, 7);
     assert_eq!(status.url.as_deref(), Some("http://main.monitoring.svc"));
     assert_eq!(status.selector, "app.kubernetes.io/component=core,app.kubernetes.io/instance=main,app.kubernetes.io/name=checkstack");
+}
+
+#[test]
+fn a_provider_without_its_secret_is_told_and_keeps_nobody_else_out() {
+    let oidc = json!({ "issuer": "https://id.example.com", "clientId": "a", "clientSecretRef": { "name": "sso" } });
+    let instance = instance(json!({ "replicas": 2, "baseUrl": "https://a.example", "signIn": { "oidc": oidc } }));
+    let around = |oidc_problem| Around { oidc_problem, ..Around::default() };
+    let missing = computed_for(&instance, &around(Some("Secret 'sso' does not exist")));
+    let sign_in = |status: &CheckstackStatus| told(status).into_iter().find(|told| told.starts_with("SignInConfigured")).unwrap();
+    assert_eq!(sign_in(&missing), "SignInConfigured=False OidcSecretNotFound");
+    assert_eq!(message(&missing, "SignInConfigured"), "Secret 'sso' does not exist");
+    assert!(told(&missing).contains(&"Ready=True Ready".to_owned()), "one can sign in with a password");
+    assert!(transitions(None, &missing).iter().any(|event| event.warning && event.reason == "OidcSecretNotFound"));
+    let there = computed_for(&instance, &around(None));
+    assert_eq!(sign_in(&there), "SignInConfigured=True OidcSecretsFound");
+    assert_eq!(message(&there, "SignInConfigured"), "people can be sent to https://id.example.com to sign in");
+    let problem = Some((Reason::KeysInvalid, "edited".to_owned()));
+    assert_eq!(sign_in(&computed_for(&instance, &Around { problem, ..Around::default() })), "SignInConfigured=Unknown WaitingForPod");
+    assert!(
+        !told(&computed(&Around::default())).iter().any(|told| told.starts_with("SignInConfigured")),
+        "without a provider there is none"
+    );
 }
 
 #[test]
