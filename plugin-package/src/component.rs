@@ -14,10 +14,11 @@ pub const WORLD_VERSION: Version = Version::new(0, 2, 0);
 pub const WORLD_PACKAGE: &str = "checkstack:plugin";
 
 /// The interfaces that the world `plugin` imports: what a plugin may use.
-pub const IMPORTS: &[&str] = &["clock", "config", "http-client", "jobs", "key-value", "log", "plugins", "settings", "sql", "types"];
+pub const IMPORTS: &[&str] =
+    &["cache", "clock", "config", "events", "http-client", "jobs", "key-value", "log", "plugins", "settings", "sql", "types"];
 
 /// The interfaces that the world `plugin` exports: what a plugin must have.
-pub const EXPORTS: &[&str] = &["handler", "lifecycle", "procedures", "readiness", "worker"];
+pub const EXPORTS: &[&str] = &["handler", "lifecycle", "listener", "procedures", "readiness", "worker"];
 
 /// The outside of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -223,7 +224,7 @@ mod tests {
     fn a_component_may_import_less_and_export_more() {
         let world = WORLD.split_once("world plugin {").unwrap().0;
         let less = format!(
-            "{world} interface extra {{ init: func(); }} world plugin {{ export lifecycle; export handler; export procedures; export readiness; export worker; export extra; export init: func(); }}"
+            "{world} interface extra {{ init: func(); }} world plugin {{ export lifecycle; export handler; export procedures; export readiness; export worker; export listener; export extra; export init: func(); }}"
         );
         assert_eq!(check(&less), Ok(()));
     }

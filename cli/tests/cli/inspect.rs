@@ -29,7 +29,7 @@ fn text_shows_everything_a_person_asks_for() {
     let plugin = PluginDirectory::new();
     let world = WORLD.split_once("world plugin {").unwrap().0;
     let small = format!(
-        "{world} world plugin {{ import log; export lifecycle; export handler; export procedures; export readiness; export worker; }}"
+        "{world} world plugin {{ import log; export lifecycle; export handler; export procedures; export readiness; export worker; export listener; }}"
     );
     let (path, bytes) = package(&plugin, component_of(&small), "Widget checks");
     let expected = format!(
@@ -52,6 +52,7 @@ Exports       checkstack:plugin/lifecycle@0.2.0
               checkstack:plugin/procedures@0.2.0
               checkstack:plugin/readiness@0.2.0
               checkstack:plugin/worker@0.2.0
+              checkstack:plugin/listener@0.2.0
 Dependencies  catalog ^1
 Migrations    0001_widgets
               0002_more (cannot be undone)
@@ -72,8 +73,8 @@ fn json_has_the_same_for_programs() {
     assert_eq!(shown["digest"], Digest::of(&bytes).to_string());
     assert_eq!(shown["size"], bytes.len());
     assert_eq!(shown["world"], json!({"version": "0.2.0", "provided": "0.2.0", "compatible": true}));
-    assert_eq!(shown["imports"].as_array().unwrap().len(), 10);
-    assert_eq!(shown["exports"].as_array().unwrap().len(), 5);
+    assert_eq!(shown["imports"].as_array().unwrap().len(), 12);
+    assert_eq!(shown["exports"].as_array().unwrap().len(), 6);
     let hash = Digest::of(b"SELECT 1").to_string();
     assert_eq!(shown["migrations"][1], json!({"version": 2, "name": "more", "hash": hash, "reversible": false}));
 }

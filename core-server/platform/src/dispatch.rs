@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::identity::{Identity, Nobody};
 use crate::metrics::{CallMetrics, CallOutcome};
 use crate::plugin::{
-    CallFailure, JobOutcome, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginRequest, PluginResponse, QueueDescription, QueuedJob, Usage,
+    CallFailure, Description, JobOutcome, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginEvent, PluginRequest, PluginResponse, QueuedJob, Usage,
 };
 use crate::procedures;
 use crate::quarantine::{Admission, Ended, Quarantine, Refused};
@@ -183,9 +183,13 @@ impl Endpoint {
         self.is_native
     }
 
-    /// The plugin, and the queues whose jobs it does.
-    pub(crate) fn queues(&self) -> (PluginId, Vec<QueueDescription>) {
-        (self.plugin_id.clone(), self.plugin.description().queues.clone())
+    pub(crate) fn plugin_id(&self) -> &PluginId {
+        &self.plugin_id
+    }
+
+    /// What the plugin contributes.
+    pub(crate) fn description(&self) -> &Description {
+        self.plugin.description()
     }
 
     pub(crate) fn plugin(&self) -> &Arc<dyn Plugin> {
@@ -213,8 +217,9 @@ impl Endpoint {
         .await
     }
 
-    async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
-        self.watched(self.plugin.work(job), |outcome| match outcome {
+    /// Something that nobody waits for.
+    async fn work(&self, work: impl Future<Output = Result<JobOutcome, CallFailure>>) -> Result<JobOutcome, CallFailure> {
+        self.watched(work, |outcome| match outcome {
             JobOutcome::Done => CallOutcome::Answered,
             JobOutcome::Retry(_) | JobOutcome::Permanent(_) => CallOutcome::ServerError,
         })
@@ -289,7 +294,12 @@ impl Call {
 
     /// Has a job done.
     pub(crate) async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
-        self.endpoint.work(job).await
+        self.endpoint.work(self.endpoint.plugin.work(job)).await
+    }
+
+    /// Tells it of an event.
+    pub(crate) async fn listen(&self, event: PluginEvent) -> Result<JobOutcome, CallFailure> {
+        self.endpoint.work(self.endpoint.plugin.listen(event)).await
     }
 }
 

@@ -8,10 +8,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests"))]
 
 mod artifacts;
+mod attendance;
 mod backoff;
 mod caches;
 mod database;
 mod dispatch;
+mod events;
 mod http;
 pub mod identity;
 mod jobs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_control_api::SealingKey;
+use checkstack_events::{EventBus, Limits};
 use checkstack_plugin_package::{PluginEntry, PluginId, PluginSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -13,17 +14,19 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::artifacts::{ArtifactStore, DatabaseCodeCache, Materialiser};
+use crate::attendance;
 use crate::caches::{self, DEFAULT_CACHE_BYTES};
 use crate::database::provision::Provisioner;
 use crate::database::schema_users::{self, SchemaUsers};
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::{DispatchTable, Endpoint};
+use crate::events::{self, Listeners};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::http::openapi;
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
-use crate::jobs::{self, JobsError};
+use crate::jobs::{self, JobsError, Workers};
 use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
@@ -174,7 +177,7 @@ impl Platform {
 
     /// What answers requests.
     pub fn surface(&self) -> Surface {
-        Surface::new(self.shared.clone())
+        Surface::new(self.shared.clone(), &self.settings.allowed_origins)
     }
 
     /// Connects, migrates, and brings up the plugins of the mounted set. Returns when that set has
@@ -200,8 +203,13 @@ impl Platform {
         schema_users.begin().await?;
         let queues = jobs::begin(&database).await?;
         let caches = caches::begin(database.clone(), settings.cache_bytes);
-        let services =
-            NativeServices { database: NativeDatabase::new(database.clone()), queues, caches, sealing_key: keys.sealing.clone() };
+        let services = NativeServices {
+            database: NativeDatabase::new(database.clone()),
+            events: EventBus::new(queues.clone(), Limits::default()),
+            queues,
+            caches,
+            sealing_key: keys.sealing.clone(),
+        };
         let native = self.start_native(native, services.clone()).await?;
         let core = self.core(keys, database.clone(), schema_users.clone(), loader, native, services);
         let core = self.shared.core.get_or_init(|| core);
@@ -209,9 +217,7 @@ impl Platform {
         self.spawn_housekeeping(&database, &core.sessions);
         self.spawn_refresh(schema_users);
         self.spawn_announcement_of_rules();
-        let workers = jobs::run_workers(core.queues.clone(), self.shared.table.clone());
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(workers).await });
+        self.spawn_work_of_plugins(core);
         let begun = self.take_over(core, mounted);
         // Not before it is known which plugins there are: else what waits is told that there are none.
         if !core.lifecycle.known(begun, ROUTES).await {
@@ -247,7 +253,7 @@ impl Platform {
         services: NativeServices,
     ) -> Core {
         let settings = &self.settings;
-        let NativeServices { queues, caches, .. } = services;
+        let NativeServices { queues, events, caches, .. } = services;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
@@ -260,6 +266,8 @@ impl Platform {
             schema_users,
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
+            events: events.clone(),
+            caches: caches.clone(),
             queues: queues.clone(),
             identity: native.identity.clone(),
             quarantines_changed: Arc::default(),
@@ -272,7 +280,19 @@ impl Platform {
             sealing_key: keys.sealing.clone(),
         };
         let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
-        Core { instance: settings.instance.clone(), keys, database, sessions, provisioner, store, lifecycle, native, queues, caches }
+        Core {
+            instance: settings.instance.clone(),
+            keys,
+            database,
+            sessions,
+            provisioner,
+            store,
+            lifecycle,
+            native,
+            queues,
+            events,
+            caches,
+        }
     }
 
     /// A mounted set that cannot be used keeps the pod from being ready, until the operator has
@@ -334,7 +354,7 @@ impl Platform {
 
     /// Who knows users is told which access rules there are.
     fn spawn_announcement_of_rules(&self) {
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let shared = self.shared.clone();
         let announce = async move {
             let mut changes = shared.table.changes();
             let mut announced = None;
@@ -356,7 +376,21 @@ impl Platform {
                 }
             }
         };
-        self.tasks.spawn(async move { stop.run_until_cancelled(announce).await });
+        self.spawn(announce);
+    }
+
+    /// Jobs and events, for whichever plugins serve.
+    fn spawn_work_of_plugins(&self, core: &Core) {
+        let (table, bus) = (self.shared.table.clone(), core.events.clone());
+        self.spawn(attendance::attend(Workers { queues: core.queues.clone(), table: table.clone() }, table.clone()));
+        self.spawn(attendance::attend(Listeners { bus: bus.clone(), table: table.clone() }, table.clone()));
+        self.spawn(events::announce(bus, table));
+    }
+
+    /// Until the server ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(task).await });
     }
 
     fn repeat<Work>(&self, every: Duration, work: impl Fn() -> Work + Send + 'static)
@@ -395,7 +429,8 @@ impl Platform {
     pub async fn finish_shutdown(&self) {
         self.stop.cancel();
         if let Some(core) = self.shared.core.get() {
-            // Others get the jobs that are not done in time.
+            // Others get the jobs and events that are not done in time.
+            core.events.stop(JOBS).await;
             core.queues.stop(JOBS).await;
             core.lifecycle.shut_down().await;
             native::shut_down(&core.native.plugins).await;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use checkstack_cache::CacheManager;
 use checkstack_platform::plugin::{
     CallFailure, Caller, MaterialisedArtifact, PeerPlugins, Plugin, PluginLoader as _, PluginRequest, PluginResponse, PluginServices,
 };
@@ -139,6 +140,8 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
         settings: None,
         sql: None,
         jobs: None,
+        events: None,
+        cache: CacheManager::new().scope("measured".parse()?),
         peers: Arc::new(NoPeers),
     })
 }

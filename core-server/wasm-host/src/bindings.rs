@@ -24,6 +24,8 @@ wasmtime::component::bindgen!({
         "checkstack:plugin/http-client": async,
         "checkstack:plugin/plugins": async,
         "checkstack:plugin/jobs": async,
+        "checkstack:plugin/events": async,
+        "checkstack:plugin/cache": async,
     },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },

@@ -26,6 +26,7 @@ pub(crate) enum Phase {
     Handle,
     Procedure,
     Work,
+    Listen,
     Check,
     Shutdown,
 }
@@ -40,6 +41,7 @@ impl fmt::Display for Phase {
             Self::Handle => "handle",
             Self::Procedure => "procedure",
             Self::Work => "work",
+            Self::Listen => "listen",
             Self::Check => "check",
             Self::Shutdown => "shutdown",
         })

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkstack_platform::plugin::{
-    Description, JobOutcome, PluginFailure, PluginRequest, ProbeDescription, ProbeOutcome, ProcedureCall, QueueDescription, QueuedJob,
+    Description, JobOutcome, PluginEvent, PluginFailure, PluginRequest, ProbeOutcome, ProcedureCall, QueuedJob,
 };
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::bindings::checkstack::plugin::types::Response;
-use crate::bindings::exports::checkstack::plugin::lifecycle::{Error as LifecycleError, Probe as GuestProbe, Queue as GuestQueue};
+use crate::bindings::exports::checkstack::plugin::lifecycle::Error as LifecycleError;
+use crate::bindings::exports::checkstack::plugin::listener::{Actor as GuestActor, Error as ListenError, Event as GuestEvent};
 use crate::bindings::exports::checkstack::plugin::procedures::CallError as GuestCallError;
 use crate::bindings::exports::checkstack::plugin::worker::{Error as WorkError, Job as GuestJob};
 use crate::bindings::{Plugin, PluginIndices};
@@ -24,7 +25,7 @@ use crate::failure::{Cause, DeadlineExceeded, GuestFailure, Phase, cause_of, one
 use crate::host::{CurrentCall, HostState, PluginContext};
 use crate::lane::{OnTick, Stretch};
 use crate::limits::{Exceeded, InstanceLimits, PluginMemory, Reservation};
-use crate::{messages, procedures};
+use crate::{description, messages, procedures};
 
 /// Bytes that the host copies out of a guest in one call of a function. Without a limit a guest could
 /// name the same megabyte a thousand times.
@@ -141,19 +142,11 @@ impl Instance {
         self.calls >= max_calls || grown > room / WORN_MEMORY.1 * WORN_MEMORY.0
     }
 
-    /// The contract is a text of the guest's.
     pub(crate) async fn describe(&mut self, deadline: Deadline) -> Result<(Description, Option<String>), GuestFailure> {
         self.begin(CurrentCall::new("describe".into(), deadline.at, false));
         let call = self.exports.checkstack_plugin_lifecycle().call_describe(&mut self.store);
         let result = tokio::time::timeout_at(deadline.at.into(), call).await;
-        let description = concluded(&mut self.store, Phase::Describe, deadline, result)?;
-        let probe = |GuestProbe { name, critical }| ProbeDescription { name, critical };
-        let queue = |GuestQueue { name, concurrency, max_retries }| QueueDescription { name, concurrency, max_retries };
-        let described = Description {
-            probes: description.probes.into_iter().map(probe).collect(),
-            queues: description.queues.into_iter().map(queue).collect(),
-        };
-        Ok((described, description.contract))
+        Ok(description::described(concluded(&mut self.store, Phase::Describe, deadline, result)?))
     }
 
     /// `depth` is that of the call for which the instance is made: what `init` asks of other plugins
@@ -194,7 +187,8 @@ impl Instance {
         input: Option<&str>,
         deadline: Deadline,
     ) -> Result<Result<Option<String>, GuestCallError>, GuestFailure> {
-        self.begin(CurrentCall::new(call.correlation_id.clone(), deadline.at, true).at_depth(call.depth));
+        let current = CurrentCall::new(call.correlation_id.clone(), deadline.at, true).at_depth(call.depth);
+        self.begin(current.caused_by(procedures::actor(call.principal.as_ref())));
         let running = self.exports.checkstack_plugin_procedures().call_run(&mut self.store, procedures::guest_call(call, input));
         let result = tokio::time::timeout_at(deadline.at.into(), running).await;
         concluded(&mut self.store, Phase::Procedure, deadline, result)
@@ -213,6 +207,23 @@ impl Instance {
             Ok(()) => JobOutcome::Done,
             Err(WorkError::Retry(problem)) => JobOutcome::Retry(plugin.message(&problem)),
             Err(WorkError::Permanent(problem)) => JobOutcome::Permanent(plugin.message(&problem)),
+        })
+    }
+
+    pub(crate) async fn listen(&mut self, event: &PluginEvent, deadline: Deadline) -> Result<JobOutcome, GuestFailure> {
+        self.begin(CurrentCall::new(format!("event {}", event.event), deadline.at, true).caused_by(Some(event.actor.clone())));
+        let payload = event.payload.to_string();
+        let PluginEvent { event: name, worker_group, actor, attempts, .. } = event;
+        let actor = GuestActor { kind: &actor.kind, id: &actor.id, name: &actor.name };
+        let event = GuestEvent { name, worker_group: worker_group.as_deref(), payload: &payload, actor, attempts: *attempts };
+        let listening = self.exports.checkstack_plugin_listener().call_handle(&mut self.store, event);
+        let result = tokio::time::timeout_at(deadline.at.into(), listening).await;
+        let heard = concluded(&mut self.store, Phase::Listen, deadline, result)?;
+        let plugin = &self.store.data().plugin;
+        Ok(match heard {
+            Ok(()) => JobOutcome::Done,
+            Err(ListenError::Retry(problem)) => JobOutcome::Retry(plugin.message(&problem)),
+            Err(ListenError::Permanent(problem)) => JobOutcome::Permanent(plugin.message(&problem)),
         })
     }
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use checkstack_calls::contract::Offer;
-use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    ACTIVATION_FACTOR, CallFailure, Description, JobOutcome, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome,
-    ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob, Usage,
+    ACTIVATION_FACTOR, CallFailure, Description, JobOutcome, Plugin, PluginEvent, PluginFailure, PluginRequest, PluginResponse,
+    ProbeOutcome, ProcedureCall, ProcedureFailure, QueuedJob, Usage,
 };
 use checkstack_plugin_package::PluginId;
 use serde_json::Value;
@@ -20,14 +19,8 @@ use crate::instance::{Deadline, Template};
 use crate::lane::{self, Abandoned, Pace};
 use crate::loader::Foundation;
 use crate::pool::{self, Lease, Pool};
-use crate::{messages, procedures};
+use crate::{description, messages, procedures};
 
-const MAX_PROBES: usize = 32;
-const MAX_QUEUES: usize = 8;
-/// Of a probe or a queue.
-const MAX_NAME_BYTES: usize = 63;
-const MAX_CONCURRENCY: u32 = 100;
-const MAX_RETRIES: u32 = 20;
 /// What the server itself wants of a plugin is at the beginning of a chain of calls.
 const OUTSIDE: u8 = 0;
 
@@ -62,8 +55,8 @@ impl WasmPlugin {
             };
             in_background(&foundation, &pace, Phase::Describe, describing).await.map_err(GuestFailure::into_plugin_failure)?
         };
-        check_description(&description)?;
-        let offer = offer.map_err(|problem| invalid_description(format!("gives a contract that {problem}")))?;
+        description::check(&description)?;
+        let offer = offer.map_err(|problem| description::invalid(format!("gives a contract that {problem}")))?;
         let shrinking = tokio::spawn(pool::keep_small(Arc::downgrade(&pool), settings.idle_timeout));
         Ok(Self {
             description,
@@ -182,6 +175,15 @@ impl Plugin for WasmPlugin {
         self.call(Phase::Work, working).await
     }
 
+    async fn listen(&self, event: PluginEvent) -> Result<JobOutcome, CallFailure> {
+        let listening = |mut lease: Lease, deadline| async move {
+            let outcome = lease.initialised(deadline, OUTSIDE).await?.listen(&event, deadline).await?;
+            lease.give_back();
+            Ok(outcome)
+        };
+        self.call(Phase::Listen, listening).await
+    }
+
     async fn check(&self, probe: &str) -> Result<ProbeOutcome, CallFailure> {
         let probe = probe.to_owned();
         let checking = |mut lease: Lease, deadline| async move {
@@ -216,81 +218,4 @@ async fn in_background<T: Send + 'static>(
     lane::run_in_background(&foundation.background, Arc::clone(pace), step)
         .await
         .unwrap_or_else(|Abandoned| Err(GuestFailure::abandoned(phase)))
-}
-
-fn invalid_description(problem: String) -> PluginFailure {
-    PluginFailure::terminal(PluginReason::InvalidPackage, format!("describe {problem}"))
-}
-
-fn check_description(Description { probes, queues }: &Description) -> Result<(), PluginFailure> {
-    check_names("probe", MAX_PROBES, probes.iter().map(|probe| probe.name.as_str()))?;
-    check_names("queue", MAX_QUEUES, queues.iter().map(|queue| queue.name.as_str()))?;
-    for QueueDescription { name, concurrency, max_retries } in queues {
-        if !(1..=MAX_CONCURRENCY).contains(concurrency) || *max_retries > MAX_RETRIES {
-            return Err(invalid_description(format!(
-                "names queue '{name}' with {concurrency} jobs at once and {max_retries} retries; 1 to {MAX_CONCURRENCY}, and 0 to {MAX_RETRIES}, are allowed"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Names are shown, and are parts of other names.
-fn check_names<'a>(what: &str, most: usize, names: impl ExactSizeIterator<Item = &'a str>) -> Result<(), PluginFailure> {
-    let invalid = |problem: String| Err(invalid_description(problem));
-    if names.len() > most {
-        return invalid(format!("names {} {what}s; at most {most} are allowed", names.len()));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for name in names {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_plain) {
-            let shown = messages::shown(name);
-            return invalid(format!("names {what} '{shown}'; a name has 1 to {MAX_NAME_BYTES} letters, digits and '-', '_', '.'"));
-        }
-        if !seen.insert(name) {
-            return invalid(format!("names {what} '{name}' twice"));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use checkstack_platform::plugin::ProbeDescription;
-
-    use super::*;
-
-    fn check(names: &[&str]) -> Result<(), PluginFailure> {
-        let probe = |name: &&str| ProbeDescription { name: (*name).into(), critical: true };
-        check_description(&Description { probes: names.iter().map(probe).collect(), queues: vec![] })
-    }
-
-    #[test]
-    fn queues_are_few_and_have_limits() {
-        let queue = |name: &str, concurrency, max_retries| QueueDescription { name: name.into(), concurrency, max_retries };
-        let check = |queues| check_description(&Description { probes: vec![], queues });
-        assert_eq!(check(vec![queue("mail", 1, 0), queue("checks", 100, 20)]), Ok(()));
-        for queues in [
-            vec![queue("mail", 0, 3)],
-            vec![queue("mail", 101, 3)],
-            vec![queue("mail", 1, 21)],
-            vec![queue("a b", 1, 1)],
-            vec![queue("mail", 1, 1), queue("mail", 1, 1)],
-            (0..9).map(|number| queue(&format!("q{number}"), 1, 1)).collect(),
-        ] {
-            assert!(check(queues.clone()).is_err_and(|failure| failure.reason == PluginReason::InvalidPackage), "{queues:?}");
-        }
-    }
-
-    #[test]
-    fn probe_names_are_plain_and_unique() {
-        assert_eq!(check(&["database", "queue.lag", "Upstream_2"]), Ok(()));
-        for names in [&["a", "a"][..], &[""], &["a b"], &["é"], &["a/b"], &["x".repeat(64).as_str()], &["a"; 33]] {
-            assert!(
-                matches!(check(names), Err(failure) if failure.reason == PluginReason::InvalidPackage && !failure.transient),
-                "{names:?}"
-            );
-        }
-    }
 }

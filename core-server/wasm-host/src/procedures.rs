@@ -3,6 +3,7 @@
 use checkstack_calls::access::{Account, Principal};
 use checkstack_calls::contract::{Contract, Offer};
 use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_events::Actor;
 use checkstack_platform::plugin::ProcedureCall;
 use checkstack_plugin_package::PluginId;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use crate::bindings::exports::checkstack::plugin::procedures::{
     Account as GuestAccount, Call as GuestCall, CallError as GuestCallError, Caller as GuestCaller,
 };
 use crate::failure::one_line;
+use crate::json::json;
 use crate::messages::shown;
 
 /// Of the text that `describe` gives: it is read, and compiled into checks, each time that the plugin is loaded.
@@ -58,22 +60,37 @@ pub(crate) fn answer(result: Result<Option<String>, GuestCallError>, max_bytes: 
     })
 }
 
-fn json(what: &str, text: &str, max_bytes: usize) -> Result<Value, String> {
-    if text.len() > max_bytes {
-        return Err(format!("the {what} has {} bytes; at most {max_bytes} are allowed", text.len()));
+/// Who has caused what is done in a call: the person or the program that has made it, or nobody but the plugin itself.
+pub(crate) fn actor(principal: Option<&Principal>) -> Option<Actor> {
+    match principal? {
+        Principal::User(user) => Some(Actor::user(&user.id, &user.name)),
+        Principal::Application(application) => Some(Actor::application(&application.id, &application.name)),
+        Principal::Service(_) => None,
     }
-    serde_json::from_str(text).map_err(|error| format!("the {what} is no JSON: {error}"))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use checkstack_calls::access::Permissions;
     use serde_json::json;
 
     use super::*;
 
     fn refusal(code: &str, message: Option<&str>, data: Option<&str>) -> Result<Answer, String> {
         answer(Err(GuestCallError { code: code.into(), message: message.map(Into::into), data: data.map(Into::into) }), 10)
+    }
+
+    #[test]
+    fn what_somebody_outside_has_called_is_their_doing() {
+        let account =
+            || Arc::new(Account { id: "1".into(), name: "Ada".into(), permissions: Permissions::default(), teams: BTreeSet::new() });
+        assert_eq!(actor(Some(&Principal::User(account()))), Some(Actor::user("1", "Ada")));
+        assert_eq!(actor(Some(&Principal::Application(account()))), Some(Actor::application("1", "Ada")));
+        assert_eq!((actor(Some(&Principal::Service("uptime".parse().unwrap()))), actor(None)), (None, None));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use crate::bindings::checkstack::plugin::{config, types};
-use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, procedures, readiness, worker};
+use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, listener, procedures, readiness, worker};
 use crate::clock::Timestamp;
+use crate::events::{Actor, Delivery, Event, Subscription};
 use crate::jobs::{Job, JobError, Queue};
 use crate::plugin::read_config;
 use crate::request::Params;
@@ -57,6 +58,7 @@ pub struct Running<P> {
     router: Router<P>,
     procedures: Procedures<P>,
     queues: Vec<Queue<P>>,
+    subscriptions: Vec<Subscription<P>>,
     probes: Vec<Probe<P>>,
 }
 
@@ -80,10 +82,21 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
             concurrency: queue.concurrency,
             max_retries: queue.max_retries,
         };
+        let subscription = |subscription: Subscription<E::Plugin>| lifecycle::Subscription {
+            event: subscription.event.to_owned(),
+            delivery: match subscription.delivery {
+                Delivery::Broadcast => lifecycle::Delivery::Broadcast,
+                Delivery::WorkQueue { group, max_retries } => {
+                    lifecycle::Delivery::WorkQueue(lifecycle::WorkerGroup { name: group.to_owned(), max_retries })
+                }
+                Delivery::InstanceLocal => lifecycle::Delivery::InstanceLocal,
+            },
+        };
         lifecycle::Description {
             probes: E::Plugin::probes().into_iter().map(probe).collect(),
             contract: E::Plugin::procedures().contract().map(|contract| contract.to_string()),
             queues: E::Plugin::queues().into_iter().map(queue).collect(),
+            subscriptions: E::Plugin::subscriptions().into_iter().map(subscription).collect(),
         }
     }
 
@@ -99,7 +112,14 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
         }
         let config = read_config(&E::Plugin::config_format(), config::version(), &config::get())?;
         let plugin = E::Plugin::init(config)?;
-        let running = Running { plugin, router, procedures, queues: E::Plugin::queues(), probes: E::Plugin::probes() };
+        let running = Running {
+            plugin,
+            router,
+            procedures,
+            queues: E::Plugin::queues(),
+            subscriptions: E::Plugin::subscriptions(),
+            probes: E::Plugin::probes(),
+        };
         E::running().with(|place| place.set(running)).map_err(|_| lifecycle::Error::Failed("init was called twice".to_owned()))
     }
 
@@ -146,6 +166,20 @@ impl<E: Exported> worker::Guest for Component<E> {
     }
 }
 
+impl<E: Exported> listener::Guest for Component<E> {
+    fn handle(event: listener::Event) -> Result<(), listener::Error> {
+        let listener::Event { name, worker_group, payload, actor, attempts } = event;
+        let listener::Actor { kind, id, name: actor_name } = actor;
+        let event = Event { name, actor: Actor { kind, id, name: actor_name }, attempts };
+        let is_it = |known: &&Subscription<E::Plugin>| known.is_for(&event.name, worker_group.as_deref());
+        let done = Self::with(|running| match running.subscriptions.iter().find(is_it) {
+            Some(known) => (known.handle)(&running.plugin, &payload, &event),
+            None => Err(JobError::permanent(format!("the plugin has not subscribed to '{}'", event.name))),
+        });
+        Ok(done.unwrap_or_else(|| Err(JobError::retry("the plugin is not initialised")))?)
+    }
+}
+
 impl<E: Exported> readiness::Guest for Component<E> {
     fn check(name: String) -> readiness::Outcome {
         let outcome = Self::with(|running| match running.probes.iter().find(|probe| probe.name == name) {
@@ -172,6 +206,15 @@ impl From<procedures::Caller> for Caller {
 }
 
 impl From<JobError> for worker::Error {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Retry(message) => Self::Retry(message),
+            JobError::Permanent(message) => Self::Permanent(message),
+        }
+    }
+}
+
+impl From<JobError> for listener::Error {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Retry(message) => Self::Retry(message),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{IntoResponse, Json, Response, http, jobs, kv, peers, settings, sql};
+use crate::{IntoResponse, Json, Response, cache, events, http, jobs, kv, peers, settings, sql};
 
 /// Why a request is not answered as asked: a status, and a sentence for who asked.
 ///
@@ -159,6 +159,12 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
             jobs::Error::Denied(_) | jobs::Error::Invalid(_) => None,
         };
     }
+    if let Some(error) = error.downcast_ref::<events::Error>() {
+        return matches!(error, events::Error::Unavailable(_)).then_some((503, "the database does not answer"));
+    }
+    if let Some(error) = error.downcast_ref::<cache::Error>() {
+        return matches!(error, cache::Error::Unavailable(_)).then_some((503, "the other replicas cannot be told"));
+    }
     if let Some(error) = error.downcast_ref::<peers::Error>() {
         return match error {
             peers::Error::Unavailable(_) => Some((503, "a plugin that this one needs is not running")),
@@ -206,13 +212,15 @@ mod tests {
             Error::from(kv::Error::Unavailable("down".into())).status(),
             Error::from(settings::Error::Unavailable("down".into())).status(),
             Error::from(jobs::Error::Full("10,000 wait".into())).status(),
+            Error::from(events::Error::Unavailable("down".into())).status(),
+            Error::from(cache::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Failed("trapped".into())).status(),
             Error::from(http::Error::Timeout("2 s".into())).status(),
             Error::from(kv::Error::Denied("database".into())).status(),
             Error::from("x".parse::<u8>().unwrap_err()).status(),
         ];
-        assert_eq!(statuses, [503, 503, 503, 503, 503, 502, 504, 500, 500]);
+        assert_eq!(statuses, [503, 503, 503, 503, 503, 503, 503, 502, 504, 500, 500]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A plugin is a type that implements [`Plugin`]. It is made from its typed configuration, answers
 //! HTTP below `/api/<plugin id>/`, and reaches the rest of the world through the modules of this
-//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`http`], [`peers`], [`clock`], and the macros of [`log`].
+//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`events`], [`cache`], [`http`], [`peers`], [`clock`], and the macros of
+//! [`log`].
 //!
 //! ```no_run
 //! use checkstack_plugin::{Error, InitError, Json, Plugin, Request, Router, kv, log};
@@ -67,7 +68,9 @@ mod response;
 mod routing;
 mod versioned;
 
+pub mod cache;
 pub mod clock;
+pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod kv;

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::events::Subscription;
 use crate::jobs::Queue;
 use crate::versioned::{VersionError, Versioned};
 use crate::{Probe, Procedures, Router};
@@ -37,6 +38,11 @@ pub trait Plugin: Sized + 'static {
 
     /// Queues, and what does their jobs.
     fn queues() -> Vec<Queue<Self>> {
+        Vec::new()
+    }
+
+    /// Events of which it is told, and what it does then.
+    fn subscriptions() -> Vec<Subscription<Self>> {
         Vec::new()
     }
 

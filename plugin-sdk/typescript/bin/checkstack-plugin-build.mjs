@@ -53,7 +53,7 @@ async function makeBundle() {
     import ${JSON.stringify(source("globals.ts"))};
     import plugin from ${JSON.stringify(join(directory, options.entry))};
     import { componentOf } from ${JSON.stringify(source("component.ts"))};
-    export const { lifecycle, handler, procedures, readiness, worker } = componentOf(plugin);
+    export const { lifecycle, handler, procedures, readiness, worker, listener } = componentOf(plugin);
   `;
   const { outputFiles } = await build({
     stdin: { contents: entry, resolveDir: directory, sourcefile: "component.js" },

@@ -24,6 +24,8 @@ const HOST = {
   "http-client": ["send"],
   plugins: ["call"],
   jobs: ["enqueue", "schedule", "cancel", "scheduled"],
+  events: ["emit"],
+  cache: ["get", "set", "delete", "deleteByPrefix"],
 };
 
 /** Answers `checkstack:plugin/…` with what the running test has put in place. */

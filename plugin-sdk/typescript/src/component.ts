@@ -2,6 +2,7 @@
 
 import * as hostConfig from "checkstack:plugin/config@0.2.0";
 import { HostError, HttpError, InvalidConfig, messageOf } from "./errors.ts";
+import { deliveryOf, type HostDelivery, type HostEvent } from "./events.ts";
 import { PermanentFailure, type HostJob } from "./jobs.ts";
 import * as log from "./log.ts";
 import type { Plugin } from "./plugin.ts";
@@ -13,7 +14,12 @@ import { VersionError, Versioned } from "./versioned.ts";
 
 interface Component {
   lifecycle: {
-    describe(): { probes: { name: string; critical: boolean }[]; contract: string | null; queues: { name: string; concurrency: number; maxRetries: number }[] };
+    describe(): {
+      probes: { name: string; critical: boolean }[];
+      contract: string | null;
+      queues: { name: string; concurrency: number; maxRetries: number }[];
+      subscriptions: { event: string; delivery: HostDelivery }[];
+    };
     init(): void;
     afterPluginsReady(): void;
     shutdown(): void;
@@ -21,6 +27,7 @@ interface Component {
   handler: { handle(request: HostRequest): { status: number; headers: Header[]; body: Uint8Array } };
   procedures: { run(call: HostCall): string | null };
   worker: { work(job: HostJob): void };
+  listener: { handle(event: HostEvent): void };
   readiness: { check(probe: string): { ok: boolean; message: string | null } };
 }
 
@@ -28,6 +35,7 @@ interface Component {
 export function componentOf<Config>(plugin: Plugin<Config>): Component {
   const probes = plugin.probes ?? {};
   const queues = plugin.queues ?? {};
+  const subscriptions = plugin.subscriptions ?? [];
   let config: Config;
   let initialised = false;
 
@@ -37,6 +45,7 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
         probes: Object.keys(probes).map((name) => ({ name, critical: probes[name]!.critical })),
         contract: plugin.offer.contract(),
         queues: Object.keys(queues).map((name) => ({ name, concurrency: queues[name]!.concurrency ?? 1, maxRetries: queues[name]!.retries ?? 3 })),
+        subscriptions: subscriptions.map((subscription) => ({ event: subscription.event, delivery: deliveryOf(subscription) })),
       }),
       init() {
         startOrThrow(() => {
@@ -77,16 +86,23 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
     },
     worker: {
       work({ queue, id, data, attempts, enqueuedAt }) {
-        try {
+        workOrThrow(`what does the jobs of ${queue}`, () => {
           const known = queues[queue];
           if (known === undefined) throw new PermanentFailure(`the plugin has no queue '${queue}'`);
           if (!initialised) throw new Error("the plugin is not initialised");
-          const done: unknown = known.work(JSON.parse(data), config, { id, attempts, enqueuedAt: new Date(enqueuedAt / 1_000) });
-          if (done instanceof Promise) throw new PermanentFailure(`what does the jobs of ${queue} returned a promise; it must be synchronous`);
-        } catch (thrown) {
-          if (!(thrown instanceof PermanentFailure || thrown instanceof HostError)) log.error(messageOf(thrown), stackOf(thrown));
-          throw { tag: thrown instanceof PermanentFailure ? "permanent" : "retry", val: messageOf(thrown) };
-        }
+          return known.work(JSON.parse(data), config, { id, attempts, enqueuedAt: new Date(enqueuedAt / 1_000) });
+        });
+      },
+    },
+    listener: {
+      handle({ name, workerGroup, payload, actor, attempts }) {
+        workOrThrow(`what listens to ${name}`, () => {
+          const groupOf = (subscription: (typeof subscriptions)[number]) => (subscription.mode === "work-queue" ? subscription.workerGroup : null);
+          const known = subscriptions.find((subscription) => subscription.event === name && groupOf(subscription) === workerGroup);
+          if (known === undefined) throw new PermanentFailure(`the plugin has not subscribed to '${name}'`);
+          if (!initialised) throw new Error("the plugin is not initialised");
+          return known.handle(JSON.parse(payload), config, { name, actor, attempts });
+        });
       },
     },
     readiness: {
@@ -123,6 +139,16 @@ function startOrThrow(start: () => void): void {
   } catch (thrown) {
     if (!(thrown instanceof InvalidConfig || thrown instanceof HostError)) log.error("the plugin threw while starting", stackOf(thrown));
     throw { tag: thrown instanceof InvalidConfig ? "invalid-config" : "failed", val: messageOf(thrown) };
+  }
+}
+
+/** Does a job, or something like it; what it throws is a variant of the world afterwards. */
+function workOrThrow(who: string, work: () => unknown): void {
+  try {
+    if (work() instanceof Promise) throw new PermanentFailure(`${who} returned a promise; it must be synchronous`);
+  } catch (thrown) {
+    if (!(thrown instanceof PermanentFailure || thrown instanceof HostError)) log.error(messageOf(thrown), stackOf(thrown));
+    throw { tag: thrown instanceof PermanentFailure ? "permanent" : "retry", val: messageOf(thrown) };
   }
 }
 

@@ -53,6 +53,18 @@ declare module "checkstack:plugin/jobs@0.2.0" {
   export function scheduled(queue: string): string[];
 }
 
+declare module "checkstack:plugin/events@0.2.0" {
+  export function emit(name: string, payload: string): void;
+}
+
+declare module "checkstack:plugin/cache@0.2.0" {
+  export function get(key: string): Uint8Array | null;
+  export function set(key: string, value: Uint8Array, ttl: number | null): void;
+  export function delete_(key: string): boolean;
+  export { delete_ as delete };
+  export function deleteByPrefix(prefix: string): number;
+}
+
 declare module "checkstack:plugin/sql@0.2.0" {
   export type Value =
     | { tag: "null" }

@@ -1,3 +1,4 @@
+import type { Subscription } from "./events.ts";
 import type { QueueDefinition } from "./jobs.ts";
 import { Procedures } from "./procedures.ts";
 import { Router } from "./router.ts";
@@ -40,6 +41,8 @@ export interface PluginDefinition<Config> {
   procedures?(procedures: Procedures<Config>): unknown;
   /** Queues by name, and what does their jobs. */
   queues?: Record<string, QueueDefinition<Config, any>>;
+  /** Events of which it is told, and what it does then. */
+  subscriptions?: readonly Subscription<Config, any>[];
   /** What it adds to the server's readiness, by name. */
   probes?: Record<string, Probe<Config>>;
   /**

@@ -2,6 +2,7 @@
 
 import { componentOf } from "./component.ts";
 import { InvalidConfig, ProcedureError } from "./errors.ts";
+import type { Actor } from "./events.ts";
 import { PermanentFailure } from "./jobs.ts";
 import type { Plugin } from "./plugin.ts";
 import type { HostCall, ProcedureCaller } from "./procedures.ts";
@@ -61,6 +62,12 @@ export interface RunningPlugin {
   request(method: string, path: string, request?: TestRequest): { status: number; headers: Record<string, string>; text: string; json<T = any>(): T };
   /** Has a job done, as the server would. Throws what it throws: a `PermanentFailure`, or an error after which it is tried again. */
   work(queue: string, data: unknown, attempts?: number): void;
+  /** Tells it of an event, as the server would. Throws what it throws. */
+  tell(event: string, payload: unknown, options?: { workerGroup?: string; actor?: Actor; attempts?: number }): void;
+  /** Events that it has emitted, in order. */
+  readonly events: { name: string; payload: unknown }[];
+  /** What is in the cache: text by key. */
+  readonly cache: Map<string, { text: string; ttlMilliseconds: number | null }>;
   /** Jobs that were enqueued, in order. */
   readonly jobs: TestJob[];
   /** Schedules by queue and id: `mail/digest`. */
@@ -83,6 +90,8 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
   const log: RunningPlugin["log"] = [];
   const jobs: TestJob[] = [];
   const schedules: RunningPlugin["schedules"] = new Map();
+  const events: RunningPlugin["events"] = [];
+  const cache: RunningPlugin["cache"] = new Map();
   const reply = ({ status = 200, headers = {}, body = "" }: TestReply) => ({ status, headers: entries(headers), body: encode(asText(body)) });
 
   (globalThis as Record<string, unknown>)["checkstackTestHost"] = {
@@ -98,6 +107,13 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     },
     settings: settingsIn(settings),
     jobs: jobsIn(plugin.queues ?? {}, jobs, schedules),
+    events: { emit: (name: string, payload: string) => void events.push({ name, payload: JSON.parse(payload) }) },
+    cache: {
+      get: (key: string) => (cache.has(key) ? encode(cache.get(key)!.text) : null),
+      set: (key: string, value: Uint8Array, ttlMilliseconds: number | null) => void cache.set(key, { text: decode(value), ttlMilliseconds }),
+      delete: (key: string) => cache.delete(key),
+      deleteByPrefix: (prefix: string) => [...cache.keys()].filter((key) => key.startsWith(prefix) && cache.delete(key)).length,
+    },
     sql: {
       query: (statement: HostStatement) => rowsOf(answerSql(server, statement)),
       execute: (statement: HostStatement) => Number(answerSql(server, statement)),
@@ -135,14 +151,12 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     log,
     jobs,
     schedules,
-    work(queue, data, attempts = 0) {
-      try {
-        component.worker.work({ queue, id: "test", data: JSON.stringify(data), attempts, enqueuedAt: Date.now() * 1_000 });
-      } catch (thrown) {
-        const { tag, val } = thrown as { tag: string; val: string };
-        throw tag === "permanent" ? new PermanentFailure(val) : new Error(val);
-      }
-    },
+    events,
+    cache,
+    work: (queue, data, attempts = 0) =>
+      working(() => component.worker.work({ queue, id: "test", data: JSON.stringify(data), attempts, enqueuedAt: Date.now() * 1_000 })),
+    tell: (name, payload, { workerGroup = null, actor = SYSTEM, attempts = 0 }: { workerGroup?: string | null; actor?: Actor; attempts?: number } = {}) =>
+      working(() => component.listener.handle({ name, workerGroup, payload: JSON.stringify(payload ?? null), actor, attempts })),
     probe: (name) => component.readiness.check(name),
     call(procedure, input, caller = { kind: "anonymous" }) {
       const call: HostCall = { procedure, input: input === undefined ? null : JSON.stringify(input), caller: toHost(caller), correlationId: "test" };
@@ -174,6 +188,17 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
       };
     },
   };
+}
+
+const SYSTEM: Actor = { kind: "system", id: "system", name: "System" };
+
+function working(work: () => void): void {
+  try {
+    work();
+  } catch (thrown) {
+    const { tag, val } = thrown as { tag: string; val: string };
+    throw tag === "permanent" ? new PermanentFailure(val) : new Error(val);
+  }
 }
 
 /** Nothing is done by itself: see `work`. */

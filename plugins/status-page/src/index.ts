@@ -2,6 +2,7 @@
 
 import { definePlugin, empty, html, json, log, seeOther } from "@checkstack/plugin-sdk";
 import * as announcements from "./announcements.ts";
+import * as changes from "./changes.ts";
 import { requireAdmin } from "./access.ts";
 import { CONTENT_SECURITY_POLICY, renderPage } from "./page.ts";
 import { readSettings, type Settings } from "./settings.ts";
@@ -12,6 +13,7 @@ const HOME = "/api/status-page/";
 
 export default definePlugin<Settings>({
   config: readSettings,
+  subscriptions: changes.subscriptions,
   routes: (router) =>
     router
       .get("/", (_, settings) => {
@@ -39,5 +41,5 @@ export default definePlugin<Settings>({
 });
 
 function currentSummary(settings: Settings) {
-  return summarise(settings, fetchTargets(), announcements.list(), new Date());
+  return summarise(settings, fetchTargets(), announcements.list(), changes.latest(), new Date());
 }

@@ -1,5 +1,6 @@
 import { escapeHtml } from "@checkstack/plugin-sdk";
 import type { Announcement, Level } from "./announcements.ts";
+import type { Change } from "./changes.ts";
 import type { Settings } from "./settings.ts";
 import { STYLE } from "./style.ts";
 import type { Summary } from "./summary.ts";
@@ -35,7 +36,7 @@ export function renderPage(settings: Settings, summary: Summary): string {
 <main>
 <h1>${title}</h1>${settings.description === "" ? "" : `\n<p class="muted">${escapeHtml(settings.description)}</p>`}
 <div class="overall ${summary.state}" role="status"><span aria-hidden="true">${SIGNS[summary.state]}</span>${escapeHtml(summary.message)}</div>
-${renderAnnouncements(summary.announcements)}${renderTargets(summary, now)}
+${renderAnnouncements(summary.announcements)}${renderTargets(summary, now)}${renderChanges(summary.changes)}
 <footer>
 <span class="muted">As of ${renderTime(summary.generatedAt)}</span>
 <form method="post" action="/api/status-page/refresh"><button>Check now</button></form>
@@ -70,6 +71,17 @@ function renderTargets(summary: Summary, now: Date): string {
     }</span>${details === "" ? "" : `<span class="details muted">${details}</span>`}</li>`;
   });
   return `<h2>Systems</h2>\n<ul class="card targets">\n${items.join("\n")}\n</ul>`;
+}
+
+function renderChanges(changes: Change[]): string {
+  if (changes.length === 0) return "";
+  const items = changes.map(({ target, up, at, problem }) => {
+    const details = [renderTime(at), ...(problem === null ? [] : [escapeHtml(problem)])].join(" &#183; ");
+    return `<li class="${up ? "up" : "down"}"><span class="dot" aria-hidden="true"></span><span class="name">${escapeHtml(target)}</span><span class="state">${
+      up ? "Came back" : "Went down"
+    }</span><span class="details muted">${details}</span></li>`;
+  });
+  return `\n<h2>What has happened</h2>\n<ul class="card targets">\n${items.join("\n")}\n</ul>`;
 }
 
 function renderDetails(target: Target, window: string, now: Date): string {

@@ -1,4 +1,5 @@
 import type { Announcement } from "./announcements.ts";
+import type { Change } from "./changes.ts";
 import type { Settings } from "./settings.ts";
 import type { Target, TargetsOrProblem } from "./targets.ts";
 
@@ -12,13 +13,15 @@ export interface Summary {
   windowSeconds: number | null;
   targets: Target[];
   announcements: Announcement[];
+  /** The newest first. */
+  changes: Change[];
   /** RFC 3339. */
   generatedAt: string;
 }
 
 export type OverallState = "operational" | "degraded" | "outage" | "unknown";
 
-export function summarise(settings: Settings, found: TargetsOrProblem, announcements: Announcement[], now: Date): Summary {
+export function summarise(settings: Settings, found: TargetsOrProblem, announcements: Announcement[], changes: Change[], now: Date): Summary {
   const targets = "targets" in found ? found.targets : [];
   const overall = "targets" in found ? overallState(targets) : { state: "unknown" as const, message: "Checks are not available at the moment" };
   return {
@@ -27,6 +30,7 @@ export function summarise(settings: Settings, found: TargetsOrProblem, announcem
     windowSeconds: "targets" in found ? found.windowSeconds : null,
     targets,
     announcements,
+    changes,
     generatedAt: now.toISOString(),
   };
 }

@@ -50,6 +50,29 @@ test("the summary does not tell where the targets are", () => {
   assert.ok(!text.includes("internal"), text);
 });
 
+test("the page shows what has happened, the newest first, also when it is told twice", () => {
+  const plugin = running([target("shop", "up")]);
+  assert.ok(!plugin.request("GET", "/").text.includes("What has happened"));
+  const tell = (name: string, up: boolean, checkedAt: string) =>
+    plugin.tell("uptime.target-changed", { target: name, up, checkedAt, problem: up ? null : "answered <503>" }, { workerGroup: "changes" });
+  tell("shop", false, "2026-03-01T10:00:00.000Z");
+  assert.match(plugin.request("GET", "/").text, /Went down.*2026-03-01 10:00 UTC.*answered &lt;503&gt;/);
+  tell("shop", true, "2026-03-01T10:05:00.000Z");
+  tell("shop", true, "2026-03-01T10:05:00.000Z");
+  const { changes } = plugin.request("GET", "/summary.json").json();
+  assert.deepEqual(changes.map(({ at, up }: { at: string; up: boolean }) => [at.slice(11, 16), up]), [["10:05", true], ["10:00", false]]);
+  for (let minute = 10; minute < 30; minute += 1) tell("mail", minute % 2 === 0, `2026-03-01T10:${minute}:00.000Z`);
+  assert.equal(plugin.request("GET", "/summary.json").json().changes.length, 10);
+});
+
+test("what is shown of changes is cached until there is another", () => {
+  const plugin = running([]);
+  plugin.request("GET", "/");
+  assert.deepEqual(plugin.cache.get("changes"), { text: "[]", ttlMilliseconds: 10_000 });
+  plugin.tell("uptime.target-changed", { target: "shop", up: true, checkedAt: "2026-03-01T10:00:00Z", problem: null }, { workerGroup: "changes" });
+  assert.equal(plugin.cache.size, 0);
+});
+
 test("without uptime the page says so, and shows its announcements", () => {
   const plugin = running(null);
   plugin.request("POST", "/announcements", { headers: ADMIN, body: { title: "We know" } });

@@ -8,6 +8,7 @@ use checkstack_plugin::http;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::results::LastCheck;
 use crate::settings::{Settings, Target};
 
 /// What came of one check.
@@ -32,8 +33,8 @@ pub(crate) struct Plan<'s> {
     pub(crate) recent: Vec<&'s Target>,
 }
 
-pub(crate) fn plan<'s>(settings: &'s Settings, last_checks: &BTreeMap<String, Timestamp>, now: Timestamp) -> Plan<'s> {
-    let last_check = |target: &&Target| last_checks.get(&target.name).copied();
+pub(crate) fn plan<'s>(settings: &'s Settings, last_checks: &BTreeMap<String, LastCheck>, now: Timestamp) -> Plan<'s> {
+    let last_check = |target: &&Target| last_checks.get(&target.name).map(|last| last.at);
     let is_due = |target: &&Target| last_check(target).is_none_or(|last| now.since(last) >= settings.min_interval.0);
     let (mut due, recent): (Vec<_>, Vec<_>) = settings.targets.iter().partition(is_due);
     // Stable: targets that were never checked come first, in the order of the configuration.
@@ -93,7 +94,7 @@ mod tests {
     fn those_that_waited_longest_come_first_and_recent_ones_not_at_all() {
         let settings = three_targets();
         let plan_with = |last_checks: &[(&str, i64)]| {
-            let last_checks = last_checks.iter().map(|(name, at)| ((*name).to_owned(), second(*at))).collect();
+            let last_checks = last_checks.iter().map(|(name, at)| ((*name).to_owned(), LastCheck { at: second(*at), up: true })).collect();
             let plan = plan(&settings, &last_checks, second(100));
             (names(&plan.due).join(""), names(&plan.recent).join(""))
         };

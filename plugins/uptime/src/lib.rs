@@ -1,5 +1,6 @@
 //! Uptime: asks HTTP targets whether they are up, and remembers what they answered.
 
+mod change;
 mod check;
 mod duration;
 mod results;
@@ -8,11 +9,13 @@ mod settings;
 use std::time::Duration;
 
 use checkstack_plugin::clock::{self, Stopwatch};
+use checkstack_plugin::events;
 use checkstack_plugin::jobs::{self, Job, JobError, Queue, Recurrence};
 use checkstack_plugin::{AccessRule, Call, Error, InitError, Plugin, Probe, Procedure, Procedures, log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::TargetChanged;
 use crate::check::Outcome;
 use crate::results::TargetSummary;
 use crate::settings::{Settings, Target};
@@ -132,7 +135,8 @@ impl Uptime {
 
     fn check_targets(&self) -> Result<Run, Error> {
         let now = clock::now();
-        let plan = check::plan(&self.settings, &results::last_checks(&self.settings.targets)?, now);
+        let before = results::last_checks(&self.settings.targets)?;
+        let plan = check::plan(&self.settings, &before, now);
         let stopwatch = Stopwatch::start();
         let mut run = Run { checked: Vec::new(), recent: names(plan.recent), postponed: Vec::new() };
         for target in plan.due {
@@ -140,6 +144,10 @@ impl Uptime {
                 true => run.checked.push(check::run(target)),
                 false => run.postponed.push(target.name.clone()),
             }
+        }
+        // What could not be told is not recorded either, and so told by the next run.
+        for change in change::changes(&before, &run.checked) {
+            events::emit(TargetChanged::EVENT, &change)?;
         }
         results::record(&run.checked, now.earlier(self.settings.retention.into()))?;
         log::debug!(checked = run.checked.len(), postponed = run.postponed.len(); "targets were checked");

@@ -59,9 +59,17 @@ pub(crate) fn record(outcomes: &[Outcome], keep_since: Timestamp) -> Result<(), 
     transaction.execute("DELETE FROM results WHERE checked_at < $1", params![keep_since]).commit().map(drop)
 }
 
-/// When each target was last checked; those that never were are missing.
-pub(crate) fn last_checks(targets: &[Target]) -> Result<BTreeMap<String, Timestamp>, sql::Error> {
-    latest(targets)?.into_iter().map(|(name, row)| Ok((name, row.get("checked_at")?))).collect()
+/// The last check of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastCheck {
+    pub(crate) at: Timestamp,
+    pub(crate) up: bool,
+}
+
+/// Of each target; those that never were checked are missing.
+pub(crate) fn last_checks(targets: &[Target]) -> Result<BTreeMap<String, LastCheck>, sql::Error> {
+    let last = |(name, row): (String, Row)| Ok((name, LastCheck { at: row.get("checked_at")?, up: row.get("up")? }));
+    latest(targets)?.into_iter().map(last).collect()
 }
 
 /// All targets, in their order.

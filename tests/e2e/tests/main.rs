@@ -9,6 +9,7 @@ mod crashes;
 mod critical_plugins;
 mod database_outage;
 mod deletion;
+mod events;
 mod installation;
 mod jobs;
 mod key_rotation;

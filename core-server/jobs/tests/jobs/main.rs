@@ -10,6 +10,7 @@ mod contract;
 mod groups;
 mod model;
 mod outage;
+mod processes;
 mod recurring;
 mod replicas;
 mod setup;

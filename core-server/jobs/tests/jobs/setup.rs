@@ -59,9 +59,7 @@ impl Setup {
     }
 
     pub(crate) fn pool(&self) -> PgPool {
-        // As few as are said to be needed
-        let options = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(5));
-        options.connect_lazy(&self.database().url).unwrap()
+        pool(&self.database().url)
     }
 
     /// Both are registered where there is a database.
@@ -88,6 +86,19 @@ impl Setup {
     pub(crate) async fn start(&self) -> QueueManager {
         self.start_with(timings(), json!({})).await
     }
+}
+
+fn pool(url: &str) -> PgPool {
+    // As few as are said to be needed
+    PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(5)).connect_lazy(url).unwrap()
+}
+
+/// On a database that somebody else has set up.
+pub(crate) async fn started_on(url: &str) -> QueueManager {
+    let queues = QueueManager::new(timings(), Patience::default());
+    queues.register(Arc::new(PostgresProvider::new(pool(url), timings())));
+    queues.follow(ActiveBackend { provider: "postgres".into(), configuration: json!({}), version: 1 }).await.unwrap();
+    queues
 }
 
 /// What happened, in its order.

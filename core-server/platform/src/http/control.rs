@@ -23,7 +23,7 @@ use super::failure::ControlFailure;
 use super::gate::Phase;
 use super::{Shared, artifacts, json_response};
 use crate::lifecycle::Accepted;
-use crate::{caches, jobs};
+use crate::{caches, events, jobs};
 
 /// A set and the secret values for it.
 pub(super) const MAX_DELIVERY_BYTES: usize = 8 * 1024 * 1024;
@@ -174,6 +174,7 @@ async fn purge(
         .await
         .map_err(|_| ControlFailure::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", "the purge took too long").retry_after("2"))??;
     jobs::forget(&core.queues, &plugin_id).await?;
+    events::forget(&core.events, &plugin_id).await?;
     caches::forget(&core.caches, &plugin_id).await?;
     if found {
         info!(plugin = %plugin_id, "purged the plugin's data");

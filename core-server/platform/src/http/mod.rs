@@ -8,8 +8,10 @@ mod artifacts;
 mod authentication;
 mod body;
 pub(crate) mod budget;
+mod compression;
 mod connections;
 mod control;
+mod cors;
 mod failure;
 pub(crate) mod gate;
 mod headers;
@@ -26,6 +28,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use checkstack_cache::CacheManager;
+use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use http::StatusCode;
 use serde_json::json;
@@ -43,6 +46,8 @@ use crate::metrics::Metrics;
 use crate::native::NativeParts;
 use crate::readiness::{ReadinessRegistry, ReadyLog};
 use budget::{BodyBudget, RequestLimit};
+use compression::{Accepted, Compression};
+use cors::Cors;
 use gate::Gate;
 
 /// Largest body of a request to a plugin, if the settings do not say otherwise.
@@ -80,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) native: NativeParts,
     pub(crate) queues: QueueManager,
+    pub(crate) events: EventBus,
     pub(crate) caches: CacheManager,
 }
 
@@ -88,6 +94,8 @@ pub(crate) struct Core {
 pub struct Surface {
     shared: Arc<Shared>,
     control: Router,
+    compression: Compression,
+    cors: Cors,
 }
 
 impl Shared {
@@ -105,13 +113,15 @@ impl Shared {
 }
 
 impl Surface {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { control: control::router(shared.clone()), shared }
+    pub(crate) fn new(shared: Arc<Shared>, allowed_origins: &[String]) -> Self {
+        Self { control: control::router(shared.clone()), shared, compression: Compression::new(), cors: Cors::new(allowed_origins) }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response {
-        request_log::logged(request, |request, correlation_id| self.route(request, correlation_id)).await
+        let accepted = Accepted::by(request.method(), request.headers());
+        let response = request_log::logged(request, |request, correlation_id| self.route(request, correlation_id)).await;
+        self.compression.apply(accepted, response).await
     }
 
     async fn route(&self, request: Request, correlation_id: String) -> Response {
@@ -126,6 +136,11 @@ impl Surface {
         if let Err(response) = self.shared.gate.pass().await {
             return response;
         }
+        self.cors.answer(request, |request| self.answer_caller(request, correlation_id.clone())).await
+    }
+
+    async fn answer_caller(&self, request: Request, correlation_id: String) -> Response {
+        let path = request.uri().path();
         if path == openapi::PATH {
             return openapi::answer(&self.shared, request).await;
         }

@@ -3,6 +3,7 @@
 //! Jobs are kept in the instance's database, so that they outlive every pod. The crate `checkstack-jobs` does the work.
 
 mod plugin_jobs;
+mod turn;
 mod workers;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use checkstack_plugin_package::PluginId;
 use serde_json::json;
 
 pub use self::plugin_jobs::PluginJobs;
-pub(crate) use self::workers::run as run_workers;
+pub(crate) use self::turn::Turn;
+pub(crate) use self::workers::Workers;
 use crate::database::{Database, DatabaseError};
 use crate::native::{Migrations, NativeDatabase};
 

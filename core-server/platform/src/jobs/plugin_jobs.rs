@@ -7,6 +7,7 @@ use checkstack_plugin_package::PluginId;
 use serde_json::Value;
 
 use super::queue_name;
+use super::turn::Turn;
 use crate::plugin::QueueDescription;
 
 /// Schedules of one queue.
@@ -17,13 +18,14 @@ pub struct PluginJobs {
     queues: QueueManager,
     plugin_id: PluginId,
     described: OnceLock<Vec<String>>,
+    turn: Turn,
 }
 
 impl PluginJobs {
     /// Before the plugin has described anything.
     #[must_use]
     pub fn new(queues: QueueManager, plugin_id: PluginId) -> Self {
-        Self { queues, plugin_id, described: OnceLock::new() }
+        Self { queues, plugin_id, described: OnceLock::new(), turn: Turn::new() }
     }
 
     /// The queues that it describes, once.
@@ -37,7 +39,9 @@ impl PluginJobs {
     /// # Errors
     /// See [`QueueError`].
     pub async fn enqueue(&self, queue: &str, data: Value, options: EnqueueOptions) -> Result<String, QueueError> {
-        self.queue(queue)?.enqueue(data, options).await
+        let queue = self.queue(queue)?;
+        let _turn = self.turn.take().await?;
+        queue.enqueue(data, options).await
     }
 
     /// Sets a schedule.
@@ -46,6 +50,7 @@ impl PluginJobs {
     /// See [`QueueError`].
     pub async fn schedule(&self, queue: &str, id: &str, data: Value, recurrence: Recurrence) -> Result<(), QueueError> {
         let handle = self.queue(queue)?;
+        let _turn = self.turn.take().await?;
         let known = handle.recurring_jobs().await?;
         if known.len() >= MAX_SCHEDULES && known.iter().all(|recurring| recurring.schedule.job_id != id) {
             return Err(QueueError::Invalid(format!("the queue '{queue}' has {MAX_SCHEDULES} schedules already")));
@@ -58,7 +63,9 @@ impl PluginJobs {
     /// # Errors
     /// See [`QueueError`].
     pub async fn cancel(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
-        self.queue(queue)?.cancel_recurring(id).await
+        let queue = self.queue(queue)?;
+        let _turn = self.turn.take().await?;
+        queue.cancel_recurring(id).await
     }
 
     /// Ids of the schedules of a queue.
@@ -66,7 +73,9 @@ impl PluginJobs {
     /// # Errors
     /// See [`QueueError`].
     pub async fn scheduled(&self, queue: &str) -> Result<Vec<String>, QueueError> {
-        let all = self.queue(queue)?.recurring_jobs().await?;
+        let queue = self.queue(queue)?;
+        let _turn = self.turn.take().await?;
+        let all = queue.recurring_jobs().await?;
         Ok(all.into_iter().map(|recurring| recurring.schedule.job_id).collect())
     }
 

@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkstack_cache::{CacheError, CacheManager};
 use checkstack_control_api::report::PluginReason;
+use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use futures::FutureExt as _;
@@ -22,11 +24,12 @@ use crate::database::settings::PluginSettings;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers};
+use crate::events;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::plugin::{
-    ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginFailure, PluginJobs, PluginLoader, PluginServices,
-    ProbeDescription, ProbeOutcome,
+    ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginEvents, PluginFailure, PluginJobs, PluginLoader,
+    PluginServices, ProbeDescription, ProbeOutcome,
 };
 use crate::quarantine::Quarantine;
 
@@ -53,6 +56,10 @@ pub(crate) struct Stages {
     pub(crate) schema_users: SchemaUsers,
     pub(crate) table: Arc<DispatchTable>,
     pub(crate) metrics: Metrics,
+    /// For the events of plugins.
+    pub(crate) events: EventBus,
+    /// For what plugins may forget.
+    pub(crate) caches: CacheManager,
     /// For the jobs of plugins.
     pub(crate) queues: QueueManager,
     /// Who grants access. None in a server that knows nobody.
@@ -75,7 +82,7 @@ impl Stages {
     pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Configuration) -> Result<Loaded, PluginFailure> {
         let artifact = self.materialiser.materialise(entry).await?;
         let peers = Arc::new(Peers::default());
-        let services = self.services(entry, config, peers.clone());
+        let services = self.services(entry, config, peers.clone())?;
         let jobs = services.jobs.clone();
         let load = self.loader.load(entry, &artifact, services);
         let plugin = guarded("loading", LOAD, "what is being compiled goes on, and is waited for again", load).await?;
@@ -90,6 +97,7 @@ impl Stages {
                 ));
             }
         }
+        events::check(entry, &plugin.description().subscriptions)?;
         Ok(Loaded { plugin, peers, artifact })
     }
 
@@ -204,7 +212,7 @@ impl Stages {
         self.materialiser.retain(move |name| wanted.iter().any(|wanted| wanted == name)).await;
     }
 
-    fn services(&self, entry: &PluginEntry, config: Configuration, peers: Arc<Peers>) -> PluginServices {
+    fn services(&self, entry: &PluginEntry, config: Configuration, peers: Arc<Peers>) -> Result<PluginServices, PluginFailure> {
         let plugin_id = entry.plugin_id.clone();
         let has_database = entry.grants.database;
         let sql = has_database.then(|| {
@@ -214,7 +222,12 @@ impl Stages {
         let key_value = has_database.then(|| Arc::new(PluginKeyValue::new(self.database.clone(), plugin_id.clone())) as _);
         let settings = has_database.then(|| Arc::new(PluginSettings::new(self.database.clone(), plugin_id.clone())) as _);
         let jobs = has_database.then(|| Arc::new(PluginJobs::new(self.queues.clone(), plugin_id.clone())));
-        PluginServices {
+        let events = has_database.then(|| Arc::new(PluginEvents::new(self.events.clone(), plugin_id.clone())));
+        let cache = plugin_id
+            .as_str()
+            .parse()
+            .map_err(|problem: CacheError| PluginFailure::terminal(PluginReason::Internal, problem.to_string()))?;
+        Ok(PluginServices {
             plugin_id,
             config: Arc::new(config.values),
             masker: config.masker,
@@ -225,8 +238,10 @@ impl Stages {
             settings,
             sql,
             jobs,
+            events,
+            cache: self.caches.scope(cache),
             peers,
-        }
+        })
     }
 }
 

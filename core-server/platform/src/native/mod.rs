@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use checkstack_cache::CacheManager;
 use checkstack_control_api::SealingKey;
+use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
@@ -54,6 +55,8 @@ pub struct NativeServices {
     pub database: NativeDatabase,
     /// The queues of all plugins.
     pub queues: QueueManager,
+    /// What happens, for all replicas.
+    pub events: EventBus,
     /// The caches of all plugins.
     pub caches: CacheManager,
     /// What all replicas have in common and nobody else: keys are derived from it.

@@ -16,6 +16,7 @@ mod boot;
 mod collection;
 mod connections;
 mod control;
+mod events;
 mod identity;
 mod isolation;
 mod jobs;

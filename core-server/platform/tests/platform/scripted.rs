@@ -11,8 +11,9 @@ use checkstack_calls::contract::{Contract, Offer};
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    CallFailure, Caller, Description, JobOutcome, MaterialisedArtifact, Plugin, PluginFailure, PluginLoader, PluginRequest, PluginResponse,
-    PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob, Usage,
+    CallFailure, Caller, Description, JobOutcome, MaterialisedArtifact, Plugin, PluginEvent, PluginFailure, PluginLoader, PluginRequest,
+    PluginResponse, PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob,
+    SubscriptionDescription, Usage,
 };
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -27,7 +28,8 @@ pub(crate) struct Script {
     pub(crate) call: Answer,
     pub(crate) probes: Vec<ProbeDescription>,
     pub(crate) queues: Vec<QueueDescription>,
-    /// What comes of a job, by its data; others are done.
+    pub(crate) subscriptions: Vec<SubscriptionDescription>,
+    /// What comes of a job or an event, by its data; others are done.
     pub(crate) jobs: Vec<(Value, JobResult)>,
     pub(crate) shutdown_hangs: bool,
     /// A contract, as JSON. What its procedures give is a `result` in their input, else who called them with what.
@@ -149,7 +151,8 @@ impl PluginLoader for Scripts {
         };
         script.load.run(&services).await?;
         self.0.services.lock().unwrap().insert(entry.plugin_id.to_string(), services.clone());
-        let description = Description { probes: script.probes.clone(), queues: script.queues.clone() };
+        let Script { probes, queues, subscriptions, .. } = script.clone();
+        let description = Description { probes, queues, subscriptions };
         let contract = script.contract.clone().map(|contract| serde_json::from_value::<Contract>(contract).unwrap());
         let offer = contract.map(|contract| contract.offer(entry.plugin_id.clone()).unwrap());
         Ok(Arc::new(Scripted { name, script, services, description, offer, scripts: self.clone() }))
@@ -166,6 +169,14 @@ struct Scripted {
 }
 
 impl Scripted {
+    fn outcome(&self, data: &Value) -> Result<JobOutcome, CallFailure> {
+        match self.script.jobs.iter().find(|(known, _)| known == data) {
+            Some((_, Ok(outcome))) => Ok(outcome.clone()),
+            Some((_, Err(failure))) => Err(failure(self.services.plugin_id.clone())),
+            None => Ok(JobOutcome::Done),
+        }
+    }
+
     /// The same request, of this plugin's.
     fn on_behalf_of(&self, request: PluginRequest) -> PluginRequest {
         PluginRequest { caller: Caller::Plugin(self.services.plugin_id.clone()), depth: request.depth + 1, ..request }
@@ -256,11 +267,14 @@ impl Plugin for Scripted {
 
     async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
         self.scripts.note(format!("{} does {} of {} after {} attempts", self.name, job.data, job.queue, job.attempts));
-        match self.script.jobs.iter().find(|(data, _)| *data == job.data) {
-            Some((_, Ok(outcome))) => Ok(outcome.clone()),
-            Some((_, Err(failure))) => Err(failure(self.services.plugin_id.clone())),
-            None => Ok(JobOutcome::Done),
-        }
+        self.outcome(&job.data)
+    }
+
+    async fn listen(&self, event: PluginEvent) -> Result<JobOutcome, CallFailure> {
+        let PluginEvent { event, worker_group, payload, actor, attempts } = event;
+        let group = worker_group.unwrap_or_else(|| "nobody".into());
+        self.scripts.note(format!("{} hears {event} {payload} for {group} from {} after {attempts} attempts", self.name, actor.id));
+        self.outcome(&payload)
     }
 
     async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {

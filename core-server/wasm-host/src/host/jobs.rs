@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::HostState;
 use crate::bindings::checkstack::plugin::jobs::{Error, Host, Options, Recurrence};
+use crate::json::json;
 
 impl From<QueueError> for Error {
     fn from(error: QueueError) -> Self {
@@ -27,18 +28,18 @@ impl HostState {
 }
 
 impl Host for HostState {
-    async fn enqueue(&mut self, queue: String, data: String, options: Options) -> Result<String, Error> {
+    async fn enqueue(&mut self, queue: String, text: String, options: Options) -> Result<String, Error> {
         let Options { priority, delay, id } = options;
         let options = EnqueueOptions { priority, start_delay: Duration::from_millis(delay), job_id: id };
-        Ok(self.jobs()?.enqueue(&queue, json(&data)?, options).await?)
+        Ok(self.jobs()?.enqueue(&queue, data(&text)?, options).await?)
     }
 
-    async fn schedule(&mut self, queue: String, id: String, data: String, recurrence: Recurrence) -> Result<(), Error> {
+    async fn schedule(&mut self, queue: String, id: String, text: String, recurrence: Recurrence) -> Result<(), Error> {
         let recurrence = match recurrence {
             Recurrence::Interval(milliseconds) => Recurring::every(Duration::from_millis(milliseconds)),
             Recurrence::Cron(cron) => Recurring::cron_in(cron.pattern, cron.time_zone),
         };
-        Ok(self.jobs()?.schedule(&queue, &id, json(&data)?, recurrence).await?)
+        Ok(self.jobs()?.schedule(&queue, &id, data(&text)?, recurrence).await?)
     }
 
     async fn cancel(&mut self, queue: String, id: String) -> Result<bool, Error> {
@@ -50,9 +51,6 @@ impl Host for HostState {
     }
 }
 
-fn json(text: &str) -> Result<Value, Error> {
-    match text.len() > MAX_DATA_BYTES {
-        true => Err(Error::Invalid(format!("the data has {} bytes; at most {MAX_DATA_BYTES} are allowed", text.len()))),
-        false => serde_json::from_str(text).map_err(|problem| Error::Invalid(format!("the data is no JSON: {problem}"))),
-    }
+fn data(text: &str) -> Result<Value, Error> {
+    json("data", text, MAX_DATA_BYTES).map_err(Error::Invalid)
 }

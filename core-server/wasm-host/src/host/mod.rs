@@ -3,8 +3,10 @@
 //! Everything here is reached by guest code, so everything is bounded, and what needs a grant says
 //! which one.
 
+mod cache;
 mod clock;
 mod config;
+mod events;
 mod http_client;
 mod jobs;
 mod key_value;
@@ -18,6 +20,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use checkstack_events::Actor;
 use checkstack_platform::plugin::{MAX_MASKED_BYTES, PluginServices};
 use checkstack_plugin_package::PluginId;
 use wasmtime::Engine;
@@ -88,18 +91,25 @@ pub(crate) struct CurrentCall {
     pub(crate) may_act: bool,
     /// How many plugins are in the chain of calls before this one.
     depth: u8,
+    /// Who has caused it. None: nobody but the plugin.
+    actor: Option<Actor>,
     log_lines: u32,
 }
 
 impl CurrentCall {
     /// Something that the server itself wants of the plugin.
     pub(crate) fn new(correlation_id: String, deadline: Instant, may_act: bool) -> Self {
-        Self { correlation_id, deadline, may_act, depth: 0, log_lines: 0 }
+        Self { correlation_id, deadline, may_act, depth: 0, actor: None, log_lines: 0 }
     }
 
     /// The same, at a place in a chain of calls.
     pub(crate) fn at_depth(self, depth: u8) -> Self {
         Self { depth, ..self }
+    }
+
+    /// The same, on behalf of somebody.
+    pub(crate) fn caused_by(self, actor: Option<Actor>) -> Self {
+        Self { actor, ..self }
     }
 
     /// What is left of the deadline.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use checkstack_cache::CacheManager;
 use checkstack_platform::plugin::{
     CallFailure, Caller, CodeCache, KeyValueError, KeyValueStore, MaterialisedArtifact, PeerPlugins, Plugin, PluginFailure, PluginLoader,
     PluginRequest, PluginResponse, PluginServices, Setting, SettingsError, SettingsStore, SqlDatabase, SqlError, SqlRows, SqlStatement,
@@ -131,6 +132,8 @@ pub(crate) fn services() -> PluginServices {
         settings: None,
         sql: None,
         jobs: None,
+        events: None,
+        cache: CacheManager::new().scope("subject".parse().unwrap()),
         peers: Arc::new(NoPeers),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Guest {
     text: String,
     contract: Option<String>,
     queues: u32,
+    subscriptions: u32,
     describe: String,
     init: String,
     after_plugins_ready: String,
@@ -29,6 +30,7 @@ impl Default for Guest {
             text: String::new(),
             contract: None,
             queues: 0,
+            subscriptions: 0,
             describe: String::new(),
             init: "(call $done)".into(),
             after_plugins_ready: "(call $done)".into(),
@@ -81,6 +83,12 @@ impl Guest {
         self
     }
 
+    /// Has subscribed to `subject.key`: as a broadcast, and with the worker group `key`.
+    pub(crate) fn with_subscriptions(mut self) -> Self {
+        self.subscriptions = 2;
+        self
+    }
+
     /// What `describe` gives as its contract.
     pub(crate) fn contract(mut self, contract: &str) -> Self {
         self.contract = Some(contract.into());
@@ -121,6 +129,7 @@ impl Guest {
             .replace("<contract-length>", &self.contract.as_ref().map_or(0, String::len).to_string())
             .replace("<contract>", &self.contract.clone().unwrap_or_default().replace('"', "\\22"))
             .replace("<queues>", &self.queues.to_string())
+            .replace("<subscriptions>", &self.subscriptions.to_string())
             .replace("<describe>", &self.describe)
             .replace("<init>", &self.init)
             .replace("<after-plugins-ready>", &self.after_plugins_ready)
@@ -165,6 +174,7 @@ pub(crate) fn with_another_type() -> Vec<u8> {
         .replace("<text-length>", "0")
         .replace("<has-contract>", "0")
         .replace("<queues>", "0")
+        .replace("<subscriptions>", "0")
         .replace("<contract-length>", "0")
         .replace("<init>", "(call $done)")
         .replace("<after-plugins-ready>", "(call $done)");

@@ -13,6 +13,10 @@
   (import "checkstack:plugin/http-client@0.2.0" "send" (func $http_send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/plugins@0.2.0" "call" (func $peer_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/jobs@0.2.0" "enqueue" (func $enqueue (param i32 i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+  (import "checkstack:plugin/events@0.2.0" "emit" (func $emit (param i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/cache@0.2.0" "get" (func $cache_get (param i32 i32 i32)))
+  (import "checkstack:plugin/cache@0.2.0" "set" (func $cache_set (param i32 i32 i32 i32 i32 i64 i32)))
+  (import "checkstack:plugin/cache@0.2.0" "delete-by-prefix" (func $cache_delete (param i32 i32 i32)))
   <imports>
 
   (memory (export "memory") <pages>)
@@ -32,6 +36,11 @@
 
   ;; list<queue>: name "key", 2 at once, 3 retries
   (data (i32.const 2140) "\20\08\00\00\03\00\00\00\02\00\00\00\03\00\00\00")
+
+  (data (i32.const 2160) "subject.key")
+  ;; list<subscription>: "subject.key", a broadcast, and worker group "key" with 3 retries
+  (data (i32.const 2180) "\70\08\00\00\0b\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
+  (data (i32.const 2204) "\70\08\00\00\0b\00\00\00\01\00\00\00\20\08\00\00\03\00\00\00\03\00\00\00")
 
   (global $heap (mut i32) (i32.const 65536))
   (global $calls (mut i32) (i32.const 0))
@@ -80,6 +89,8 @@
     (i32.store (i32.const 3116) (i32.const <contract-length>))
     (i32.store (i32.const 3120) (i32.const 2140))
     (i32.store (i32.const 3124) (i32.const <queues>))
+    (i32.store (i32.const 3128) (i32.const 2180))
+    (i32.store (i32.const 3132) (i32.const <subscriptions>))
     <describe>
     (i32.const 3100))
   (func (export "checkstack:plugin/lifecycle@0.2.0#init") (result i32) <init>)
@@ -146,6 +157,36 @@
         (i32.store8 (i32.const 3284) (i32.eq (local.get $letter) (i32.const 0x70)))
         (i32.store (i32.const 3288) (local.get $data))
         (i32.store (i32.const 3292) (local.get $length))))
+    (i32.const 3280))
+
+  ;; Is told of an event. The first letter of its payload, a JSON text, decides. result<_, error> at 3280.
+  (func (export "checkstack:plugin/listener@0.2.0#handle")
+    (param $event i32) (param $event_length i32) (param $group_some i32) (param $group i32) (param $group_length i32)
+    (param $payload i32) (param $length i32) (param $kind i32) (param $kind_length i32) (param $id i32) (param $id_length i32)
+    (param $name i32) (param $name_length i32) (param $attempts i32)
+    (result i32)
+    (local $letter i32)
+    (local.set $letter (i32.load8_u (i32.add (local.get $payload) (i32.const 1))))
+    ;; t: trap
+    (if (i32.eq (local.get $letter) (i32.const 0x74)) (then unreachable))
+    (i32.store8 (i32.const 3280) (i32.const 0))
+    ;; r: fails, so that it is told again, with the name of who has caused it as the reason
+    (if (i32.eq (local.get $letter) (i32.const 0x72))
+      (then
+        (i32.store8 (i32.const 3280) (i32.const 1))
+        (i32.store8 (i32.const 3284) (i32.const 0))
+        (i32.store (i32.const 3288) (local.get $name))
+        (i32.store (i32.const 3292) (local.get $name_length))))
+    ;; p: fails for good, with the group as the reason, if there is one
+    (if (i32.eq (local.get $letter) (i32.const 0x70))
+      (then
+        (i32.store8 (i32.const 3280) (i32.const 1))
+        (i32.store8 (i32.const 3284) (i32.const 1))
+        (i32.store (i32.const 3288) (local.get $group))
+        (i32.store (i32.const 3292) (select (local.get $group_length) (i32.const 0) (local.get $group_some)))))
+    ;; e: tells others of the same
+    (if (i32.eq (local.get $letter) (i32.const 0x65))
+      (then (call $emit (i32.const 2080) (i32.const 3) (local.get $payload) (local.get $length) (i32.const 3400))))
     (i32.const 3280))
 
   (func (export "checkstack:plugin/readiness@0.2.0#check") (param $name i32) (param $length i32) (result i32)
@@ -299,6 +340,30 @@
           (local.get $body) (local.get $length) (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 3400))
         (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))
         (return (call $answer (i32.const 200) (i32.const 0) (i32.const 0) (i32.load (i32.const 3404)) (i32.load (i32.const 3408))))))
+    ;; E: emits the body as "key"
+    (if (i32.eq (local.get $letter) (i32.const 0x45))
+      (then
+        (call $emit (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    ;; c: what is cached under the key in the body
+    (if (i32.eq (local.get $letter) (i32.const 0x63))
+      (then
+        (call $cache_get (local.get $body) (local.get $length) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))
+        (if (i32.eqz (i32.load8_u (i32.const 3404)))
+          (then (return (call $answer (i32.const 404) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))
+        (return (call $answer (i32.const 200) (i32.const 0) (i32.const 0) (i32.load (i32.const 3408)) (i32.load (i32.const 3412))))))
+    ;; S: caches the body under "key", for a second
+    (if (i32.eq (local.get $letter) (i32.const 0x53))
+      (then
+        (call $cache_set (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 1) (i64.const 1000) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    ;; D: forgets what is cached under keys that begin like the body
+    (if (i32.eq (local.get $letter) (i32.const 0x44))
+      (then
+        (call $cache_delete (local.get $body) (local.get $length) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3408)))))
+        (return (call $answer (i32.add (i32.const 200) (i32.load (i32.const 3408))) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))
     ;; P: computes for 60 ms, then asks the plugin in the body for the same
     (if (i32.eq (local.get $letter) (i32.const 0x50))
       (then

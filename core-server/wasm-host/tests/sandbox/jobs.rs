@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::fixture::{Sandbox, ask, id, services};
 use crate::guest::{self, Guest};
 
-async fn queues() -> QueueManager {
+pub(crate) async fn queues() -> QueueManager {
     let queues = QueueManager::new(Timings::default(), Patience::default());
     queues.register(Arc::new(MemoryProvider::default()));
     queues.follow(ActiveBackend::default()).await.unwrap();

@@ -14,7 +14,7 @@ async fn a_plugin_is_described_initialised_called_and_shut_down() {
     let plugin = sandbox.load(&guest::plain(), services()).await.unwrap();
     assert_eq!(
         *plugin.description(),
-        Description { probes: vec![ProbeDescription { name: "self".into(), critical: true }], queues: vec![] }
+        Description { probes: vec![ProbeDescription { name: "self".into(), critical: true }], ..Description::default() }
     );
 
     assert_eq!(plugin.handle(get("/e")).await.unwrap_err(), CallFailure::NotRunning(id("subject")));

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should panic")]
 
+mod cache;
 mod call_chains;
 mod compiled_code;
+mod events;
 mod failures;
 mod fixture;
 mod guest;

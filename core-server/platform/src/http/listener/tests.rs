@@ -83,7 +83,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let limits = Limits { connections, pace: Pace { bytes: 512 * 1024, within: Duration::from_millis(500) } };
-        tokio::spawn(serve_within(limits, listener, Surface::new(shared.clone()), stop.clone(), SOON));
+        tokio::spawn(serve_within(limits, listener, Surface::new(shared.clone(), &[]), stop.clone(), SOON));
         Self { shared, address, stop }
     }
 
