@@ -2,7 +2,7 @@
 //! the plugin and not to one version of it: they go on while it is exchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use checkstack_jobs::HandlerError;
@@ -60,8 +60,10 @@ pub(crate) async fn attend<A: Attendance>(attendance: A, table: Arc<DispatchTabl
     }
 }
 
-/// For work that has come to this pod because the plugin served here: it may be being exchanged at the moment.
-pub(crate) async fn enter(table: &DispatchTable, plugin_id: &PluginId) -> Result<Call, HandlerError> {
+/// For work that has come to this pod because the plugin served here: it may be being exchanged at the moment. What waits for work must
+/// not keep the table alive, since the plugins in it keep what brings the work.
+pub(crate) async fn enter(table: &Weak<DispatchTable>, plugin_id: &PluginId) -> Result<Call, HandlerError> {
+    let Some(table) = table.upgrade() else { return Err(HandlerError::Retry("the server is ending".to_owned())) };
     let mut changes = table.changes();
     let end = Instant::now() + ABSENCE;
     loop {

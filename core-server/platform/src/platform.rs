@@ -1,7 +1,7 @@
 //! The platform as a whole: started, serving, ended.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -313,12 +313,12 @@ impl Platform {
         error!(problem, "the mounted plugin set is not used; waiting for the operator to deliver one");
         // Once, because a server starts once.
         let _ = self.shared.set_problem.set(problem);
-        self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet(self.shared.clone())));
+        self.shared.readiness.register("core.plugin-set", Arc::new(HasPluginSet(Arc::downgrade(&self.shared))));
         0
     }
 
     fn register_probes(&self, database: &Database) {
-        self.shared.readiness.register("core.init", Arc::new(Initialised(self.shared.clone())));
+        self.shared.readiness.register("core.init", Arc::new(Initialised(Arc::downgrade(&self.shared))));
         self.shared.readiness.register("database", Arc::new(DatabaseAnswers(database.clone())));
     }
 
@@ -471,12 +471,13 @@ fn make(loader: impl MakeLoader, keys: &Keys, database: &Database) -> Result<Arc
     loader(&keys.sealing, Arc::new(DatabaseCodeCache::new(database.clone()))).map_err(StartError::Loader)
 }
 
-struct Initialised(Arc<Shared>);
+/// The registry of probes is a part of what it asks.
+struct Initialised(Weak<Shared>);
 
 #[async_trait]
 impl Probe for Initialised {
     async fn check(&self) -> Result<Finding, Words> {
-        let ok = self.0.gate.phase() == Phase::Initialised;
+        let ok = self.0.upgrade().is_some_and(|shared| shared.gate.phase() == Phase::Initialised);
         Ok(Finding { ok, message: (!ok).then(|| Words::public("init not complete")) })
     }
 }
@@ -493,13 +494,15 @@ impl Probe for DatabaseAnswers {
     }
 }
 
-struct HasPluginSet(Arc<Shared>);
+struct HasPluginSet(Weak<Shared>);
 
 #[async_trait]
 impl Probe for HasPluginSet {
     async fn check(&self) -> Result<Finding, Words> {
-        let ok = !self.0.awaits_a_set();
-        let problem = self.0.set_problem.get().filter(|_| !ok);
-        Ok(Finding { ok, message: problem.map(|problem| Words::summed_up("the mounted plugin set is not used", problem)) })
+        let shared = self.0.upgrade();
+        let awaiting = shared.as_ref().filter(|shared| shared.awaits_a_set());
+        let problem = awaiting.and_then(|shared| shared.set_problem.get());
+        let message = problem.map(|problem| Words::summed_up("the mounted plugin set is not used", problem));
+        Ok(Finding { ok: awaiting.is_none(), message })
     }
 }

@@ -1,6 +1,6 @@
 //! Tells the plugins that serve here of the events that they have subscribed to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use checkstack_events::{Event, EventBus, EventError, ListenerError, Mode, Subscription, WorkQueue};
@@ -52,13 +52,13 @@ impl Listeners {
             Delivery::InstanceLocal => Mode::InstanceLocal,
         };
         let worker_group = delivery.worker_group().map(str::to_owned);
-        let (table, told) = (Arc::clone(&self.table), plugin_id.clone());
-        let listener = move |event: Event| tell(Arc::clone(&table), told.clone(), worker_group.clone(), event);
+        let (table, told) = (Arc::downgrade(&self.table), plugin_id.clone());
+        let listener = move |event: Event| tell(Weak::clone(&table), told.clone(), worker_group.clone(), event);
         self.bus.subscribe(&plugin_id.as_str().parse()?, &event.parse()?, mode, listener).await
     }
 }
 
-async fn tell(table: Arc<DispatchTable>, plugin_id: PluginId, worker_group: Option<String>, event: Event) -> Result<(), ListenerError> {
+async fn tell(table: Weak<DispatchTable>, plugin_id: PluginId, worker_group: Option<String>, event: Event) -> Result<(), ListenerError> {
     let call = attendance::enter(&table, &plugin_id).await?;
     let Event { hook, payload, actor, attempts, .. } = event;
     let outcome = call.listen(PluginEvent { event: hook.to_string(), worker_group, payload, actor, attempts }).await;

@@ -17,6 +17,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::Semaphore;
 
+use super::budget::BodyBudget;
+
 /// Shorter bodies fit into a packet or two anyway.
 const SHORTEST: u64 = 1024;
 /// Takes about as long as a call.
@@ -49,8 +51,8 @@ impl Compression {
         Self { turns: Arc::new(Semaphore::new(cores.div_ceil(2))) }
     }
 
-    /// The response as it is sent.
-    pub(super) async fn apply(&self, accepted: Accepted, mut response: Response) -> Response {
+    /// The response as it is sent. Its body counts among all bodies, as it did before.
+    pub(super) async fn apply(&self, accepted: Accepted, mut response: Response, bodies: &BodyBudget) -> Response {
         let Some(length) = response.body().size_hint().exact().filter(|length| *length >= SHORTEST) else { return response };
         if !may_be_compressed(response.status(), response.headers()) {
             return response;
@@ -63,7 +65,8 @@ impl Compression {
         let (mut parts, body) = response.into_parts();
         // It is in memory: this does not fail.
         let Ok(bytes) = body.collect().await.map(|body| body.to_bytes()) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-        match self.compressed(bytes.clone()).await {
+        let compressed = self.compressed(bytes.clone()).await;
+        match compressed.and_then(|compressed| bodies.counted(compressed.into()).ok()) {
             Some(compressed) => {
                 describe(&mut parts.headers);
                 Response::from_parts(parts, Body::from(compressed))
@@ -159,6 +162,7 @@ mod tests {
 
     use super::*;
 
+    const PLENTY: usize = 64 * 1024 * 1024;
     const GZIP: Accepted = Accepted { gzip: true };
 
     fn accepted(method: &Method, encodings: &[&str]) -> bool {
@@ -180,7 +184,7 @@ mod tests {
     const JSON: (&str, &str) = ("content-type", "application/json");
 
     async fn sent(accepted: Accepted, response: Response) -> (HeaderMap, Vec<u8>) {
-        let (parts, body) = Compression::new().apply(accepted, response).await.into_parts();
+        let (parts, body) = Compression::new().apply(accepted, response, &BodyBudget::new(PLENTY)).await.into_parts();
         (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
     }
 
@@ -246,10 +250,24 @@ mod tests {
         let all = u32::try_from(compression.turns.available_permits()).unwrap();
         let turns = compression.turns.clone().acquire_many_owned(all).await.unwrap();
         let long = || response(vec![b'a'; 100_000], &[JSON]);
-        assert!(!compression.apply(GZIP, long()).await.headers().contains_key("content-encoding"));
-        assert!(compression.apply(GZIP, response(vec![b'a'; 2048], &[JSON])).await.headers().contains_key("content-encoding"));
+        let bodies = BodyBudget::new(PLENTY);
+        assert!(!compression.apply(GZIP, long(), &bodies).await.headers().contains_key("content-encoding"));
+        assert!(compression.apply(GZIP, response(vec![b'a'; 2048], &[JSON]), &bodies).await.headers().contains_key("content-encoding"));
         drop(turns);
-        assert!(compression.apply(GZIP, long()).await.headers().contains_key("content-encoding"));
+        assert!(compression.apply(GZIP, long(), &bodies).await.headers().contains_key("content-encoding"));
+    }
+
+    #[tokio::test]
+    async fn what_is_compressed_counts_among_all_bodies() {
+        // Hexadecimal digits of noise: half of them are left.
+        let noise: String = (0..500_000).map(|_| char::from(b"0123456789abcdef"[usize::from(rand::random::<u8>() % 16)])).collect();
+        let (compression, bodies) = (Compression::new(), BodyBudget::new(400_000));
+        let first = compression.apply(GZIP, response(noise.clone(), &[JSON]), &bodies).await;
+        assert!(first.headers().contains_key("content-encoding"));
+        let second = compression.apply(GZIP, response(noise.clone(), &[JSON]), &bodies).await;
+        assert!(!second.headers().contains_key("content-encoding"), "there is no room for another body, and so the first one is sent");
+        drop(first);
+        assert!(compression.apply(GZIP, response(noise, &[JSON]), &bodies).await.headers().contains_key("content-encoding"));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Surface {
     pub async fn answer(&self, request: Request) -> Response {
         let accepted = Accepted::by(request.method(), request.headers());
         let response = request_log::logged(request, |request, correlation_id| self.route(request, correlation_id)).await;
-        self.compression.apply(accepted, response).await
+        self.compression.apply(accepted, response, &self.shared.bodies).await
     }
 
     async fn route(&self, request: Request, correlation_id: String) -> Response {

@@ -1,6 +1,6 @@
 //! Has the jobs of plugins done by those that serve here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use checkstack_jobs::{Consumer, ConsumerOptions, HandlerError, Job, QueueError, QueueManager};
@@ -50,13 +50,13 @@ impl Workers {
             ..ConsumerOptions::new(plugin_id.as_str())
         };
         let handle = self.queues.queue(&queue_name(plugin_id, &queue.name))?;
-        let (table, plugin_id, name) = (Arc::clone(&self.table), plugin_id.clone(), queue.name.clone());
-        let work = move |job: Job| work(Arc::clone(&table), plugin_id.clone(), name.clone(), job);
+        let (table, plugin_id, name) = (Arc::downgrade(&self.table), plugin_id.clone(), queue.name.clone());
+        let work = move |job: Job| work(Weak::clone(&table), plugin_id.clone(), name.clone(), job);
         handle.consume(options, work).await
     }
 }
 
-async fn work(table: Arc<DispatchTable>, plugin_id: PluginId, queue: String, job: Job) -> Result<(), HandlerError> {
+async fn work(table: Weak<DispatchTable>, plugin_id: PluginId, queue: String, job: Job) -> Result<(), HandlerError> {
     let call = attendance::enter(&table, &plugin_id).await?;
     let Job { id, data, attempts, timestamp, .. } = job;
     let enqueued_at = u64::try_from(timestamp.as_microsecond()).unwrap_or(0);

@@ -71,7 +71,7 @@ impl Postgres {
         let mut command = as_postgres(&bin().join("postgres"));
         command.arg("-D").arg(self.directory.path().join("data"));
         command.arg("-k").arg(self.directory.path()).args(["-p", &self.port.to_string()]);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=400", "log_min_messages=warning", "shared_buffers=16MB"]
+        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=200", "log_min_messages=warning", "shared_buffers=16MB"]
         {
             command.args(["-c", setting]);
         }
