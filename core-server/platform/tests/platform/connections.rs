@@ -47,7 +47,7 @@ async fn a_busy_core_is_ready_and_a_core_without_a_database_is_not() {
     let path = paths::artifact(&Digest::of(b"whatever"));
     let head = || tokio::spawn(pod.signed(Method::HEAD, &path, vec![]).send());
     let waiting: Vec<_> = (0..12).map(|_| head()).collect();
-    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'checkstack' AND wait_event_type = 'Lock'";
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'checkstack' AND wait_event_type = 'Lock'";
     let core = i64::from(ConnectionDivision::default().core);
     let deadline = Instant::now() + Duration::from_secs(5);
     while instance.database.value::<i64>(blocked).await < core {
