@@ -7,6 +7,7 @@
 //! [derived](derived) from them. How people [sign in](sign_in) is told by environment and mounted files.
 
 pub mod derived;
+pub mod encryption;
 pub mod keys;
 pub mod paths;
 pub mod report;

@@ -142,6 +142,8 @@ pub enum PluginReason {
     Quarantined,
     /// The secret values that the set names have not arrived.
     SecretConfigMissing,
+    /// The configuration refers to a secret that the instance does not have, or cannot read.
+    SecretMissing,
     /// The database does not answer.
     DatabaseUnavailable,
     /// The server's own fault.

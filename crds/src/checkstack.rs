@@ -20,6 +20,14 @@ pub use workload::{NetworkPolicySpec, PodDisruptionBudgetSpec, PodTemplateSpec, 
 use crate::names::{DatabaseUrlReference, NameReference};
 use crate::schemas;
 
+/// Secrets of the instance that come from Kubernetes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretsSource {
+    /// The Secret, all keys of it. It need not exist yet.
+    pub secret_ref: NameReference,
+}
+
 /// The instance as it shall be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +107,13 @@ pub struct CheckstackSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::web_origins")]
     pub allowed_origins: Vec<String>,
+
+    /// Secrets of the namespace whose keys are secrets of the instance: plugins that are granted them refer to them in their
+    /// config as ${{ secrets.KEY }}. A changed Secret counts within about a minute. A key that is in two of them counts as in the
+    /// first; admins can set further secrets in the instance itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub secrets_from: Vec<SecretsSource>,
 
     /// How people sign in.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -274,6 +289,7 @@ impl Default for CheckstackSpec {
             database: DatabaseSpec::default(),
             base_url: None,
             allowed_origins: Vec::new(),
+            secrets_from: Vec::new(),
             sign_in: SignInSpec::default(),
             plugins: PluginsSpec::default(),
             rollout: RolloutSpec::default(),

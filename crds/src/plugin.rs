@@ -87,7 +87,8 @@ pub struct CheckstackPluginSpec {
     #[serde(default)]
     pub critical: bool,
 
-    /// Settings of the plugin; which there are is in its documentation. Nothing here is secret: for secrets use configFrom.
+    /// Settings of the plugin; which there are is in its documentation. Nothing here is secret: for secrets use configFrom, or
+    /// write ${{ secrets.NAME }} where the value of a secret of the instance is to be, which spec.grants.secrets has to name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "schemas::plugin_config")]
     pub config: Map<String, Value>,

@@ -383,6 +383,16 @@ pub(crate) fn address_ranges(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Names of secrets of the instance.
+pub(crate) fn secret_names(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = list_of(json!({ "type": "string", "minLength": 1, "maxLength": 128 }), 64);
+    schema.insert(
+        "x-kubernetes-validations".to_owned(),
+        json!([rule("self.all(name, name.matches('^[A-Za-z0-9_-]+$'))", "every name has only letters, digits, '_' and '-'")]),
+    );
+    schema
+}
+
 /// Settings of a plugin: any object.
 pub(crate) fn plugin_config(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 256, "x-kubernetes-preserve-unknown-fields": true })

@@ -39,6 +39,12 @@ pub const SIGNING_KEY_SINCE: &str = "checkstack.io/signing-key-since";
 /// Annotation of the Secret with the keys: since when pods can learn the key that signs next.
 pub const NEXT_SIGNING_KEY_SINCE: &str = "checkstack.io/next-signing-key-since";
 
+/// Annotation of a Checkstack: each new value asks for a new encryption key. Of the Secret with those keys: the value that was last
+/// complied with.
+pub const ROTATE_ENCRYPTION_KEY: &str = "checkstack.io/rotate-encryption-key";
+/// Annotation of the Secret with the encryption keys: since when pods can learn the key that encrypts next.
+pub const NEXT_ENCRYPTION_KEY_SINCE: &str = "checkstack.io/next-encryption-key-since";
+
 /// Annotation of a CheckstackPlugin: each new value has a form that was rolled back tried again.
 pub const RETRY: &str = "checkstack.io/retry";
 
@@ -67,6 +73,12 @@ pub fn keys_secret(instance: &str) -> String {
 /// Secret with name and password of the first admin.
 pub fn admin_secret(instance: &str) -> String {
     format!("{instance}-admin")
+}
+
+/// Secret with the keys that secrets are encrypted with in the database. Not the instance's own: it is needed for as long as
+/// the database is.
+pub fn encryption_secret(instance: &str) -> String {
+    format!("{instance}-encryption")
 }
 
 /// Secret with the plugins' secret settings.

@@ -31,7 +31,7 @@ pub enum InvalidPluginId {
 const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"];
 
 /// Plugins that are a part of the server: ids that no package may have.
-const NATIVE: &[&str] = &["api-docs", "auth", "cache", "queue"];
+const NATIVE: &[&str] = &["api-docs", "auth", "cache", "queue", "secrets"];
 
 impl PluginId {
     /// The id that a package gives itself.

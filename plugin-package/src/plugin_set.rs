@@ -91,6 +91,9 @@ pub struct Grants {
     /// A schema and a login role of its own, the key-value store, and settings.
     #[serde(default)]
     pub database: bool,
+    /// Secrets of the instance that its configuration may refer to, by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Bytes of linear memory of one instance.
     pub memory_bytes: u64,
     /// Milliseconds that one call into the plugin may take.
@@ -145,6 +148,7 @@ impl Default for Grants {
         Self {
             http: HttpGrant::default(),
             database: false,
+            secrets: Vec::new(),
             memory_bytes: Self::DEFAULT_MEMORY_BYTES,
             deadline_milliseconds: Self::DEFAULT_DEADLINE_MILLISECONDS,
             unknown: Map::new(),

@@ -9,7 +9,7 @@ use checkstack_calls::contract::Offer;
 use checkstack_control_api::OidcSettings;
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::identity::Identity;
-use checkstack_platform::native::{NativeParts, NativePlugin, NativeServices, PluginTasks, Procedures};
+use checkstack_platform::native::{AuditLog, NativeParts, NativePlugin, NativeServices, PluginTasks, Procedures};
 use checkstack_platform::plugin::{
     CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome, ProcedureCall, ProcedureFailure,
 };
@@ -24,7 +24,7 @@ use crate::password::Passwords;
 use crate::principals::Principals;
 use crate::procedures::{State, procedures};
 use crate::sign_in::{self, SignIn};
-use crate::store::Store;
+use crate::store::{Audit, Store};
 
 const ID: &str = "auth";
 const SWEEP_SESSIONS: Duration = Duration::from_secs(600);
@@ -95,7 +95,13 @@ impl Auth {
             id: id.clone(),
         };
         let identity: Arc<dyn Identity> = Arc::new(Principals::new(store));
-        Ok(NativeParts { plugins: vec![NativePlugin { id, plugin: Arc::new(auth) }], identity: Some(identity) })
+        let audit: Arc<dyn AuditLog> = Arc::new(Audit);
+        Ok(NativeParts {
+            plugins: vec![NativePlugin { id, plugin: Arc::new(auth) }],
+            identity: Some(identity),
+            audit: Some(audit),
+            secrets: None,
+        })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod plugin;
 mod procedures;
 mod quarantine;
 pub mod readiness;
+pub mod secrets;
 
 pub use self::caches::{DEFAULT_CACHE_BYTES, FEWEST_CACHE_BYTES};
 pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};

@@ -278,6 +278,7 @@ impl Platform {
             server_version: settings.server_version.clone(),
             plugin_config_directory: settings.plugin_config_directory.clone(),
             sealing_key: keys.sealing.clone(),
+            secrets: native.secrets.clone(),
         };
         let lifecycle = Lifecycle::start(lifecycle, stages, self.shared.readiness.clone(), self.shared.once_ready.clone());
         Core {

@@ -32,9 +32,12 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     info!(listen = ?settings.server.listen, version = env!("CARGO_PKG_VERSION"), "listening");
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
-    let auth = settings.auth();
+    let (auth, secrets) = (settings.auth(), settings.secrets());
     let native = |services: NativeServices| {
         let mut parts = Auth::parts(&services, auth)?;
+        let (plugin, kept) = checkstack_secrets::parts(services.clone(), secrets, parts.audit.clone())?;
+        parts.plugins.push(plugin);
+        parts.secrets = Some(kept);
         parts.plugins.push(checkstack_queue::part(services.clone())?);
         parts.plugins.push(checkstack_cache_admin::part(services)?);
         Ok(parts)

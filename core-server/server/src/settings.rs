@@ -10,6 +10,7 @@ use checkstack_platform::{
     ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CACHE_BYTES,
     FEWEST_CONNECTIONS, PlatformSettings,
 };
+use checkstack_secrets::SecretsSettings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The core server of a Checkstack instance.
@@ -73,6 +74,12 @@ pub(crate) struct Instance {
     /// Directory with `username` and `password` of the first admin. Need not exist.
     #[arg(long, global = true, env = "CHECKSTACK_ADMIN_DIR", default_value = "/etc/checkstack/admin")]
     admin_dir: PathBuf,
+    /// Directory with the keys that secrets are encrypted with: `current`, perhaps `next` and `previous`. Need not exist.
+    #[arg(long, global = true, env = "CHECKSTACK_ENCRYPTION_DIR", default_value = "/etc/checkstack/encryption")]
+    encryption_dir: PathBuf,
+    /// Directory with a directory for each Secret of Kubernetes whose keys are secrets of the instance. Need not exist.
+    #[arg(long, global = true, env = "CHECKSTACK_SECRETS_DIR", default_value = "/etc/checkstack/secrets")]
+    secrets_dir: PathBuf,
     /// Directory for unpacked and compiled plugins, which nobody else writes to.
     #[arg(long, global = true, env = "CHECKSTACK_STATE_DIR", default_value = "/var/lib/checkstack")]
     state_dir: PathBuf,
@@ -181,6 +188,13 @@ impl Settings {
             oidc: self.sign_in.oidc.clone(),
             oidc_directory: self.sign_in.oidc_dir.clone(),
         }
+    }
+}
+
+impl Settings {
+    /// What concerns secrets.
+    pub(crate) fn secrets(&self) -> SecretsSettings {
+        SecretsSettings { encryption_directory: self.instance.encryption_dir.clone(), mounted_directory: self.instance.secrets_dir.clone() }
     }
 }
 

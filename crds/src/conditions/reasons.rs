@@ -127,6 +127,7 @@ reasons! {
         Quarantined: "The plugin is up, but calls to it trap, or end with answers that cannot be passed on, again and again, so that they are refused. After a pause, which grows to a minute, one call is let through; when that is answered, all are again.", "The message says what happens; its log lines in the pod may say more. Use another version, or tell the author.";
         ProbeFailed: "A critical probe of the new version of the plugin is not ok, so the version before goes on serving.", "The message names the probe and what it says. The pods try again.";
         SecretConfigMissing: "The values from Secrets have not reached the pod.", "Wait: the operator delivers them again.";
+        SecretMissing: "spec.config refers to a secret that the instance does not have, or cannot decrypt.", "Set the secret that the message names; the pods go on by themselves.";
         DatabaseUnavailable: "The database does not answer the pod.", "Look at the instance's condition DatabaseReachable.";
         PodUnreachable: "The operator cannot ask the pod for its plugins.", "Look at the pod. If it is healthy, a NetworkPolicy may keep the operator away from its port http.";
         Internal: "The server or the operator failed in a way that it should not.", "Report it with the message and the logs.";

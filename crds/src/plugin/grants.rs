@@ -20,6 +20,11 @@ pub struct GrantsSpec {
     #[serde(default)]
     pub database: bool,
 
+    /// Names of the instance's secrets that spec.config may refer to, as ${{ secrets.NAME }}.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::secret_names")]
+    pub secrets: Vec<String>,
+
     /// Memory of one running copy of the plugin: a whole number with Ki, Mi or Gi, from 1Mi to 1Gi. Pods run several copies
     /// when requests come in parallel.
     #[serde(default = "GrantsSpec::default_memory")]
@@ -60,6 +65,12 @@ impl GrantsSpec {
 
 impl Default for GrantsSpec {
     fn default() -> Self {
-        Self { http: HttpGrantSpec::default(), database: false, memory: Self::default_memory(), deadline: Self::default_deadline() }
+        Self {
+            http: HttpGrantSpec::default(),
+            database: false,
+            secrets: Vec::new(),
+            memory: Self::default_memory(),
+            deadline: Self::default_deadline(),
+        }
     }
 }

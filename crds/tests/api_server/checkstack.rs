@@ -116,6 +116,7 @@ async fn good_instances_are_accepted() {
             json!({}),
             full(),
             json!({ "metadata": { "name": "a23456789-123456789-123456789-123456789-12345678" } }),
+            spec(json!({ "secretsFrom": [{ "secretRef": { "name": "smtp" } }] })),
             spec(json!({ "replicas": 0 })),
             spec(json!({ "replicas": 100 })),
             spec(json!({ "podDisruptionBudget": { "maxUnavailable": 0 } })),
@@ -163,6 +164,7 @@ fn rules() -> Vec<Refused> {
         refused("spec.baseUrl", PORT, spec(json!({ "baseUrl": "https://checkstack.example.com:65536" }))),
         refused("spec.allowedOrigins[1]", WEB_ORIGIN, spec(json!({ "allowedOrigins": ["https://a.example", "null"] }))),
         refused("spec.allowedOrigins[0]", PORT, spec(json!({ "allowedOrigins": ["https://a.example:0"] }))),
+        refused("spec.secretsFrom[0].secretRef.name", OBJECT_NAME, spec(json!({ "secretsFrom": [{ "secretRef": { "name": "A b" } }] }))),
         refused("spec", "signIn.oidc needs baseUrl", spec(json!({ "signIn": oidc(json!({}))["spec"]["signIn"] }))),
         refused(
             "spec.signIn.oidc.issuer",

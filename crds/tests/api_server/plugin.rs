@@ -69,6 +69,7 @@ pub fn full() -> Value {
         "grants": {
             "http": { "allow": ["https://api.example.com", "http://*.example.com:8080"], "allowCidrs": ["127.0.0.0/8", "::1/128"] },
             "database": true,
+            "secrets": ["smtp-password", "API_KEY"],
             "memory": "128Mi",
             "deadline": "500ms",
         },
@@ -154,6 +155,11 @@ fn rules() -> Vec<Refused> {
             "spec.configFrom[0].as",
             "must be the name of a config field",
             config_from(json!({ "secretRef": { "name": "a", "key": "b" }, "as": "1st" })),
+        ),
+        refused(
+            "spec.grants.secrets",
+            "every name has only letters, digits, '_' and '-'",
+            spec(json!({ "grants": { "secrets": ["smtp", "tls.crt"] } })),
         ),
         refused("spec.grants.http.allowCidrs[0]", RANGE, spec(json!({ "grants": { "http": { "allowCidrs": ["127.0.0.1"] } } }))),
     ];

@@ -7,6 +7,7 @@
 mod admin_secret;
 mod artifacts;
 mod attempts;
+mod encryption;
 mod history;
 pub(crate) mod keys;
 mod memory;

@@ -26,7 +26,7 @@ use super::keys::{InstanceKeys, InvalidKeys};
 use super::objects::{self, PodInputs};
 use super::set::{BuiltSet, PreviousSet, SetInputs, build};
 use super::status::{StatusInputs, compute, transitions};
-use super::{admin_secret, artifacts, history, secrets};
+use super::{admin_secret, artifacts, encryption, history, secrets};
 use crate::apply::{ApplyError, INSTANCE_STATUS_MANAGER, StatusPatch, Unreadable, patch_status, report_unreadable};
 use crate::context::{Context, Guarded};
 use crate::error::KubernetesError;
@@ -161,6 +161,7 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
 
     let found = secrets::keys(context, instance).await?;
     admin_secret::ensure(context, instance).await?;
+    let encryption_key_in = encryption::ensure(context, instance).await?;
     let keys = &found.ring.keys;
     let database = secrets::database_url(context, instance).await?;
     progress.database_problem = database.as_ref().err().cloned();
@@ -186,7 +187,8 @@ async fn converge(instance: &Checkstack, context: &Context, progress: &mut Progr
     let published_since = context.instance_memory.published(&uid(instance), keys.signing.key_id());
     apply_objects(instance, context, keys, database_checksum, progress.set).await?;
     history::prune(context, instance, &needed_revisions).await?;
-    progress.rotation_in = secrets::rotate(context, instance, &found, published_since.elapsed()).await?;
+    let signing_key_in = secrets::rotate(context, instance, &found, published_since.elapsed()).await?;
+    progress.rotation_in = signing_key_in.into_iter().chain(encryption_key_in).min();
     Ok(())
 }
 

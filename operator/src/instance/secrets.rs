@@ -32,6 +32,7 @@ pub(crate) fn references(instance: &Checkstack, plugins: &[&CheckstackPlugin]) -
     let own = [
         instance.spec.database.url_secret_ref.name.clone(),
         names::admin_secret(&name),
+        names::encryption_secret(&name),
         names::keys_secret(&name),
         names::plugin_config_secret(&name),
     ];

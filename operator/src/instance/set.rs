@@ -372,6 +372,7 @@ fn grants(plugin: &CheckstackPlugin) -> Result<Grants, Obstacle> {
             unknown: Map::new(),
         },
         database: wanted.database,
+        secrets: wanted.secrets.clone(),
         memory_bytes: wanted.memory.bytes(),
         deadline_milliseconds: wanted.deadline.as_milliseconds(),
         unknown: Map::new(),

@@ -197,6 +197,7 @@ pub(crate) fn reason(reason: PluginReason) -> Reason {
         PluginReason::ProbeFailed => Reason::ProbeFailed,
         PluginReason::Quarantined => Reason::Quarantined,
         PluginReason::SecretConfigMissing => Reason::SecretConfigMissing,
+        PluginReason::SecretMissing => Reason::SecretMissing,
         PluginReason::DatabaseUnavailable => Reason::DatabaseUnavailable,
         // Of a newer core server, whose message says it.
         PluginReason::Internal | PluginReason::Unknown => Reason::Internal,

@@ -24,6 +24,7 @@ mod source;
 
 mod deletion;
 mod drift;
+mod encryption;
 mod instances;
 mod leadership;
 mod pods;

@@ -45,6 +45,7 @@ async fn every_failure_in_a_pod_is_told_with_its_own_words_and_heals() {
         PluginReason::ProbeFailed,
         PluginReason::Quarantined,
         PluginReason::SecretConfigMissing,
+        PluginReason::SecretMissing,
         PluginReason::DatabaseUnavailable,
         PluginReason::Internal,
     ] {

@@ -1,5 +1,7 @@
 //! Who changed what.
 
+use async_trait::async_trait;
+use checkstack_platform::native::{AuditLog, Caller};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -46,6 +48,23 @@ pub(super) async fn record(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// For what other parts of the server change.
+pub(crate) struct Audit;
+
+#[async_trait]
+impl AuditLog for Audit {
+    async fn record(
+        &self,
+        transaction: &mut PgConnection,
+        caller: &Caller,
+        action: &'static str,
+        object: &str,
+        details: Value,
+    ) -> Result<(), sqlx::Error> {
+        record(transaction, &Actor::of(caller.principal.as_ref()), action, object, details).await
+    }
 }
 
 impl Store {

@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use sqlx::{Connection as _, PgConnection};
 
 pub(crate) use applications::Application;
-pub(crate) use audit::AuditRecord;
+pub(crate) use audit::{Audit, AuditRecord};
 pub(crate) use external::{AdmissionPolicy, NotAdmitted};
 pub(crate) use roles::{Role, RuleInfo};
 pub(crate) use sessions::SignedIn;

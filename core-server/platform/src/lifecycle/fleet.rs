@@ -13,6 +13,7 @@ use super::obstacles::{obstacle, satisfies};
 use super::slot::{Attempt, Bound, Failed, Form, Leaving, RebindingFailed, Running, Side, Slot, Stage, Version, Wanted};
 use crate::backoff;
 use crate::plugin::PluginFailure;
+use crate::secrets::SecretRevisions;
 
 /// All plugins that run, that shall run, or that are being taken down.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Fleet {
     slots: BTreeMap<PluginId, Slot>,
     activations: u64,
     incarnations: u64,
+    /// What secrets are now, as far as is known.
+    secrets: Arc<SecretRevisions>,
     /// What the pod has nothing to do with any more, until somebody asks.
     forgotten: Vec<PluginId>,
     /// How often a plugin was looked at: what a plan costs.
@@ -45,6 +48,7 @@ impl Fleet {
             slots: BTreeMap::new(),
             activations: 0,
             incarnations: 0,
+            secrets: Arc::default(),
             forgotten: Vec::new(),
             #[cfg(test)]
             looks: Default::default(),
@@ -129,8 +133,17 @@ impl Fleet {
         let entry = version.entry.clone();
         let bound = self.bindable(&entry, form);
         self.incarnations += 1;
-        let attempt =
-            Attempt { version, form, incarnation: self.incarnations, bound, stage: Stage::Preparing, since: now, again, cancelled: false };
+        let attempt = Attempt {
+            version,
+            form,
+            incarnation: self.incarnations,
+            bound,
+            secrets: SecretRevisions::new(),
+            stage: Stage::Preparing,
+            since: now,
+            again,
+            cancelled: false,
+        };
         self.slots.get_mut(plugin_id)?.attempt = Some(attempt);
         Some(entry)
     }
@@ -145,6 +158,31 @@ impl Fleet {
             attempt.or_else(|| slot.running.as_ref().filter(|running| fits(&running.version)).map(|running| running.incarnation))
         };
         entry.dependencies.iter().filter_map(|(id, range)| Some((id.clone(), newest(id, range)?))).collect()
+    }
+
+    /// With these values of secrets, which are the newest there are, an attempt goes on.
+    pub(crate) fn configured(&mut self, plugin_id: &PluginId, secrets: SecretRevisions) {
+        Arc::make_mut(&mut self.secrets).extend(secrets.clone());
+        if let Some(attempt) = self.slots.get_mut(plugin_id).and_then(|slot| slot.attempt.as_mut()) {
+            attempt.secrets = secrets;
+        }
+    }
+
+    /// These are the secrets from now on. What has failed for want of one, or with one that is another now, is tried again.
+    pub(crate) fn take_secrets(&mut self, secrets: Arc<SecretRevisions>, now: Instant) {
+        let before = std::mem::replace(&mut self.secrets, secrets);
+        for slot in self.slots.values_mut() {
+            let uses_changed = |running: &Running| running.secrets.keys().any(|name| before.get(name) != self.secrets.get(name));
+            if slot.running.as_ref().is_some_and(uses_changed) {
+                slot.rebinding_failed = None;
+            }
+        }
+        self.retry(now, |_, reason| reason == PluginReason::SecretMissing);
+    }
+
+    /// Whether what runs was initialised with a value of a secret that is another now. One that is gone is not another.
+    pub(super) fn has_stale_secrets(&self, running: &Running) -> bool {
+        running.secrets.iter().any(|(name, revision)| self.secrets.get(name).is_some_and(|now| now != revision))
     }
 
     /// What the attempt on a plugin is bound to.
@@ -227,9 +265,9 @@ impl Fleet {
     /// What was attempted serves from now on.
     pub(crate) fn activate(&mut self, plugin_id: &PluginId) {
         let Some(slot) = self.slots.get_mut(plugin_id) else { return };
-        let Some(Attempt { version, form, incarnation, bound, .. }) = slot.attempt.take() else { return };
+        let Some(Attempt { version, form, incarnation, bound, secrets, .. }) = slot.attempt.take() else { return };
         self.activations += 1;
-        slot.running = Some(Running { version, activation: self.activations, incarnation, bound, quarantined: None });
+        slot.running = Some(Running { version, activation: self.activations, incarnation, bound, secrets, quarantined: None });
         slot.rebinding_failed = None;
         if form == Form::Wanted {
             slot.failed = None;
@@ -300,11 +338,11 @@ impl Fleet {
         Some(self.slots.get(plugin_id)?.attempt.as_ref()?.form)
     }
 
-    /// Whether the attempt on a plugin is to take the place of another version. One that is only bound anew is no worse than
-    /// it was.
+    /// Whether the attempt on a plugin is to take the place of something else: another version, or other values of secrets. One
+    /// that is only bound anew is no worse than it was.
     pub(crate) fn replaces(&self, plugin_id: &PluginId) -> bool {
-        let slot = self.slots.get(plugin_id).filter(|slot| slot.running.is_some());
-        slot.and_then(|slot| slot.attempt.as_ref()).is_some_and(|attempt| attempt.form == Form::Wanted)
+        let Some(Slot { running: Some(running), attempt: Some(attempt), .. }) = self.slots.get(plugin_id) else { return false };
+        attempt.form == Form::Wanted || attempt.secrets != running.secrets
     }
 
     /// Whether the attempt on a plugin is to end without a result.
@@ -339,7 +377,7 @@ fn retry_pause(reason: PluginReason, attempts: u32, jitter: f64) -> Duration {
         // Back within seconds after the database is, and after the operator has uploaded or the
         // kubelet has mounted what was missing.
         PluginReason::DatabaseUnavailable => 2,
-        PluginReason::ArtifactMissing | PluginReason::SecretConfigMissing => 5,
+        PluginReason::ArtifactMissing | PluginReason::SecretConfigMissing | PluginReason::SecretMissing => 5,
         _ => 60,
     };
     backoff::pause(Duration::from_secs(1), Duration::from_secs(most), attempts, jitter)

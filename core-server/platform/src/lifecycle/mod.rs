@@ -40,11 +40,12 @@ use tracing::warn;
 pub(crate) use critical::OnceReady;
 use fleet::Fleet;
 use publisher::Publisher;
-use reconciler::{Command, Reconciler};
+use reconciler::{Command, Inbox, Reconciler};
 use secrets::SecretConfig;
 pub(crate) use stages::Stages;
 
 use crate::readiness::ReadinessRegistry;
+use crate::secrets::Secrets;
 
 /// Commands that wait to be taken; further ones are told that it is busy.
 const COMMANDS: usize = 16;
@@ -57,6 +58,8 @@ pub(crate) struct LifecycleSettings {
     /// Files with secret configuration values.
     pub(crate) plugin_config_directory: PathBuf,
     pub(crate) sealing_key: SealingKey,
+    /// To which configurations may refer.
+    pub(crate) secrets: Option<Arc<dyn Secrets>>,
 }
 
 /// The plugins of this pod.
@@ -112,13 +115,18 @@ impl Lifecycle {
         let (commands, commands_receiver) = mpsc::channel(COMMANDS);
         let publisher = Publisher::new(settings.pod, settings.server_version, &fleet, readiness, once_ready);
         let reports = publisher.reports();
-        let secrets = Arc::new(SecretConfig::new(settings.plugin_config_directory, settings.sealing_key));
+        let revisions = settings.secrets.as_ref().map(|secrets| {
+            let mut revisions = secrets.revisions();
+            revisions.mark_changed();
+            revisions
+        });
+        let secrets = Arc::new(SecretConfig::new(settings.plugin_config_directory, settings.sealing_key, settings.secrets));
         let reconciler = Reconciler::new(fleet, stages, secrets.clone(), publisher);
         let ended = CancellationToken::new();
         let when_it_ends = ended.clone().drop_guard();
         let task = tokio::spawn(async move {
             let _when_it_ends = when_it_ends;
-            reconciler.run(sets_receiver, commands_receiver).await;
+            reconciler.run(Inbox { sets: sets_receiver, commands: commands_receiver, secrets: revisions }).await;
         });
         Self { instance: settings.instance, accepted, sets, commands, reports, secrets, task: Mutex::new(Some(task)), ended }
     }

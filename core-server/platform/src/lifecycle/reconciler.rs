@@ -27,6 +27,7 @@ use super::tasks::{sleep_until, stage, with_all_others};
 use crate::dispatch::{Endpoint, Route};
 use crate::plugin::{MaterialisedArtifact, PluginFailure};
 use crate::readiness::Probe;
+use crate::secrets::SecretRevisions;
 
 /// For old versions that are still being drained when everything else is down.
 const STRAGGLERS: Duration = Duration::from_secs(10);
@@ -41,6 +42,14 @@ pub(super) enum Command {
     SecretsArrived,
     ArtifactStored(Digest),
     ShutDown,
+}
+
+/// From where it hears what is wanted.
+pub(super) struct Inbox {
+    pub(super) sets: watch::Receiver<InForce>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// None: there are no secrets to refer to.
+    pub(super) secrets: Option<watch::Receiver<Option<Arc<SecretRevisions>>>>,
 }
 
 pub(super) struct Reconciler {
@@ -118,7 +127,8 @@ impl Reconciler {
         }
     }
 
-    pub(super) async fn run(mut self, mut sets: watch::Receiver<InForce>, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, inbox: Inbox) {
+        let Inbox { mut sets, mut commands, mut secrets } = inbox;
         let mut shutting_down = false;
         while !(shutting_down && self.fleet.is_empty()) {
             let begun = Instant::now();
@@ -130,6 +140,7 @@ impl Reconciler {
             let look_again = look_again.into_iter().chain(self.beginning).min();
             tokio::select! {
                 Ok(()) = sets.changed(), if !shutting_down && self.beginning.is_none() => self.adopt(&sets.borrow_and_update().clone()),
+                Some(revisions) = changed(&mut secrets), if !shutting_down => self.fleet.take_secrets(revisions, Instant::now()),
                 command = commands.recv(), if !shutting_down => shutting_down = self.obey(command.as_ref()),
                 Some(first) = self.running_stages.join_next() => {
                     for stage in with_all_others(first, &mut self.running_stages, planning).await {
@@ -337,7 +348,9 @@ impl Reconciler {
         let Some(in_progress) = self.attempts.get_mut(plugin_id) else { return };
         match event {
             Event::Prepared(Ok(loaded)) => {
+                let secrets = loaded.secrets.clone();
                 in_progress.loaded = Some(loaded);
+                self.fleet.configured(plugin_id, secrets);
                 self.fleet.reach(plugin_id, Stage::Prepared, now);
             }
             Event::Initialised(Ok(())) => {
@@ -403,4 +416,16 @@ impl Reconciler {
             self.stages.keep_only(self.fleet.artifacts().collect()).await;
         }
     }
+}
+
+/// The secrets, when they are others. Never, where there are none.
+async fn changed(secrets: &mut Option<watch::Receiver<Option<Arc<SecretRevisions>>>>) -> Option<Arc<SecretRevisions>> {
+    if let Some(receiver) = secrets
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    // Those who keep them have ended.
+    *secrets = None;
+    std::future::pending().await
 }

@@ -5,7 +5,7 @@ use checkstack_plugin_package::PluginId;
 
 use super::fleet::Fleet;
 use super::plan::{hopeful, runs};
-use super::slot::{Slot, Version, Wanted};
+use super::slot::{Running, Slot, Version, Wanted};
 
 /// The report of the pod `pod`.
 pub(crate) fn report(fleet: &Fleet, pod: &str, server_version: &str) -> PodReport {
@@ -53,7 +53,7 @@ fn plugin(fleet: &Fleet, plugin_id: &PluginId, slot: &Slot, is_hopeful: impl Fn(
 fn state(fleet: &Fleet, slot: &Slot, wanted: &Wanted, is_hopeful: impl Fn(&PluginId) -> bool) -> (PluginState, PluginReason, String) {
     if let Some(running) = slot.running.as_ref().filter(|running| running.version.hash == wanted.version.hash) {
         return match &running.quarantined {
-            None => (PluginState::Active, PluginReason::Active, String::new()),
+            None => (PluginState::Active, PluginReason::Active, with_old_secrets(fleet, slot, running)),
             Some(how) => {
                 (PluginState::Failed, PluginReason::Quarantined, format!("calls are refused because they failed again and again: {how}"))
             }
@@ -74,6 +74,16 @@ fn state(fleet: &Fleet, slot: &Slot, wanted: &Wanted, is_hopeful: impl Fn(&Plugi
             format!("waits for plugin '{id}', which it depends on and which is not active: see there"),
         ),
         None => (PluginState::Loading, PluginReason::Starting, "is being brought up".to_owned()),
+    }
+}
+
+/// What is wrong with the new values of its secrets, if it goes on with the old ones because of that.
+fn with_old_secrets(fleet: &Fleet, slot: &Slot, running: &Running) -> String {
+    match &slot.rebinding_failed {
+        Some(failed) if fleet.has_stale_secrets(running) => {
+            format!("goes on with the values that its secrets had before: {}", failed.failure.message)
+        }
+        _ => String::new(),
     }
 }
 

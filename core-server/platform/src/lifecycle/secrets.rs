@@ -1,19 +1,27 @@
-//! Secret configuration values: delivered with a set, or mounted as files for pods that start later. What a plugin writes is shown
-//! without them.
+//! Secret configuration values: delivered with a set, or mounted as files for pods that start later; and those of the instance's
+//! secrets to which a configuration refers. What a plugin writes is shown without them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use checkstack_control_api::report::PluginReason;
 use checkstack_control_api::sealed::secret_config_hash;
 use checkstack_control_api::{SealingKey, SecretValues};
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use checkstack_settings::mask::Masker;
+use checkstack_settings::reference::{self, ReferenceError, SecretName};
+use checkstack_settings::secret::SecretString;
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use crate::plugin::{MAX_MASKED_BYTES, PluginFailure};
+use crate::secrets::{SecretError, SecretRevisions, Secrets};
+
+/// To read the secrets of one plugin.
+const READ: Duration = Duration::from_secs(5);
 
 /// How the files of a plugin end: its values now, and those that go with its form before, with which a pod may start.
 const MOUNTED: [&str; 2] = ["json", "last-good"];
@@ -26,8 +34,10 @@ const MAX_ALL_MASKED_BYTES: usize = 16 * 1024;
 /// The configuration of a plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
-    /// That of the set with the secret values on top.
+    /// That of the set, with the secrets that it refers to, and the secret values on top.
     pub(crate) values: Map<String, Value>,
+    /// To which secrets it refers, and what they were.
+    pub(crate) secrets: SecretRevisions,
     /// Takes the secret values out of what the plugin writes. None: there are none.
     pub(crate) masker: Option<Arc<Masker>>,
 }
@@ -36,13 +46,14 @@ pub(crate) struct Configuration {
 pub(crate) struct SecretConfig {
     directory: PathBuf,
     key: SealingKey,
+    secrets: Option<Arc<dyn Secrets>>,
     delivered: Mutex<BTreeMap<PluginId, Map<String, Value>>>,
 }
 
 impl SecretConfig {
     /// `directory` has `<plugin id>.json` and `<plugin id>.last-good` files; it need not exist.
-    pub(crate) fn new(directory: PathBuf, key: SealingKey) -> Self {
-        Self { directory, key, delivered: Mutex::default() }
+    pub(crate) fn new(directory: PathBuf, key: SealingKey, secrets: Option<Arc<dyn Secrets>>) -> Self {
+        Self { directory, key, secrets, delivered: Mutex::default() }
     }
 
     /// Takes over values that came with a set.
@@ -52,15 +63,52 @@ impl SecretConfig {
 
     /// The plugin's whole configuration.
     pub(crate) async fn merged(&self, entry: &PluginEntry) -> Result<Configuration, PluginFailure> {
-        let mut values = entry.config.clone();
-        let Some(expected) = &entry.secret_config_hash else { return Ok(Configuration { values, masker: None }) };
-        let secret = self.values(&entry.plugin_id, expected).await?;
+        let referred = self.resolved(entry).await?;
+        let secret = match &entry.secret_config_hash {
+            Some(expected) => self.values(&entry.plugin_id, expected).await?,
+            None => Map::new(),
+        };
+        let Referred { mut values, texts, secrets } = referred;
         values.extend(secret.clone());
+        if texts.is_empty() && entry.secret_config_hash.is_none() {
+            return Ok(Configuration { values, secrets, masker: None });
+        }
         let plugin_id = entry.plugin_id.clone();
         // It takes up to a twentieth of a second.
-        let masker = tokio::task::spawn_blocking(move || masker(&plugin_id, &secret)).await;
+        let masker = tokio::task::spawn_blocking(move || masker(&plugin_id, &texts, &secret)).await;
         let masker = masker.map_err(|problem| PluginFailure::transient(PluginReason::Internal, problem.to_string()))??;
-        Ok(Configuration { values, masker: Some(masker) })
+        Ok(Configuration { values, secrets, masker: Some(masker) })
+    }
+
+    /// The configuration of the set, with the secrets in it to which it refers. Those are read now: what is kept is never older than
+    /// what a plugin is initialised with.
+    async fn resolved(&self, entry: &PluginEntry) -> Result<Referred, PluginFailure> {
+        let config = Value::Object(entry.config.clone());
+        let names = reference::find(&config).map_err(invalid)?;
+        if names.is_empty() {
+            return Ok(Referred { values: entry.config.clone(), ..Referred::default() });
+        }
+        if let Some((name, path)) = names.iter().find(|(name, _)| !entry.grants.secrets.iter().any(|granted| granted == name.as_str())) {
+            return Err(invalid(format!("`{path}` refers to the secret `{name}`: add it to spec.grants.secrets, or take it out")));
+        }
+        let names: BTreeSet<SecretName> = names.into_keys().collect();
+        let found = match &self.secrets {
+            None => BTreeMap::new(),
+            Some(secrets) => {
+                let read = tokio::time::timeout(READ, secrets.read(&names)).await;
+                let late = || SecretError::Unavailable(format!("no answer within {} s", READ.as_secs()));
+                read.unwrap_or_else(|_| Err(late())).map_err(unreadable)?
+            }
+        };
+        let resolved = reference::resolve(config, |name| found.get(name).map(|secret| secret.value.clone()));
+        let resolved = resolved.map_err(|problem| match problem {
+            ReferenceError::Missing { .. } => PluginFailure::transient(PluginReason::SecretMissing, format!("spec.config: {problem}")),
+            problem => invalid(problem),
+        })?;
+        let texts = resolved.secrets().cloned().collect();
+        let Value::Object(values) = resolved.into_revealed() else { return Err(invalid("is no object")) };
+        let secrets = found.into_iter().map(|(name, secret)| (name, secret.revision)).collect();
+        Ok(Referred { values, texts, secrets })
     }
 
     /// The values that the set names by their hash, wherever they are.
@@ -93,8 +141,29 @@ impl SecretConfig {
     }
 }
 
-fn masker(plugin_id: &PluginId, secret: &Map<String, Value>) -> Result<Arc<Masker>, PluginFailure> {
-    let mut texts = Vec::new();
+/// The configuration of the set with secrets in it.
+#[derive(Default)]
+struct Referred {
+    values: Map<String, Value>,
+    /// The secrets.
+    texts: Vec<SecretString>,
+    secrets: SecretRevisions,
+}
+
+fn invalid(problem: impl Display) -> PluginFailure {
+    PluginFailure::terminal(PluginReason::InvalidConfig, format!("spec.config: {problem}"))
+}
+
+fn unreadable(problem: SecretError) -> PluginFailure {
+    let reason = match problem {
+        SecretError::Unavailable(_) => PluginReason::DatabaseUnavailable,
+        SecretError::Unreadable { .. } => PluginReason::SecretMissing,
+    };
+    PluginFailure::transient(reason, problem.to_string())
+}
+
+fn masker(plugin_id: &PluginId, referred: &[SecretString], secret: &Map<String, Value>) -> Result<Arc<Masker>, PluginFailure> {
+    let mut texts: Vec<&str> = referred.iter().map(SecretString::reveal).collect();
     secret.values().for_each(|value| collect_texts(value, &mut texts));
     let all = texts.len();
     let mut room = MAX_ALL_MASKED_BYTES;
@@ -105,10 +174,10 @@ fn masker(plugin_id: &PluginId, secret: &Map<String, Value>) -> Result<Arc<Maske
     });
     if texts.len() < all {
         let left = all - texts.len();
-        warn!(plugin = %plugin_id, values = left, "long values of spec.configFrom are not masked in what the plugin writes");
+        warn!(plugin = %plugin_id, values = left, "long secret values are not masked in what the plugin writes");
     }
     let masker = Masker::new(texts).map_err(|problem| {
-        let problem = format!("the values of spec.configFrom cannot be kept out of the log: {problem}");
+        let problem = format!("the secret values cannot be kept out of the log: {problem}");
         PluginFailure::terminal(PluginReason::InvalidConfig, problem)
     });
     masker.map(Arc::new)
@@ -157,7 +226,7 @@ mod tests {
         let id: PluginId = "uptime".parse().unwrap();
         let hash = |password| secret_config_hash(&id, &values(password), &key).unwrap();
         let mounted = tempfile::tempdir().unwrap();
-        let config = SecretConfig::new(mounted.path().into(), key.clone());
+        let config = SecretConfig::new(mounted.path().into(), key.clone(), None);
 
         let plain = config.merged(&entry(None)).await.unwrap();
         assert!(plain.values["password"] == "" && plain.masker.is_none(), "no secret is asked for");
@@ -185,7 +254,7 @@ mod tests {
         let id: PluginId = "uptime".parse().unwrap();
         let long = "y".repeat(MAX_MASKED_BYTES + 1);
         let secret = json!({ "token": "t0ken-value", "nested": { "list": ["inner-secret"] }, "number": 1, "bundle": long });
-        let masker = masker(&id, secret.as_object().unwrap()).unwrap();
+        let masker = masker(&id, &[], secret.as_object().unwrap()).unwrap();
         assert_eq!(masker.text("a t0ken-value and an inner-secret"), "a **** and an ****");
         assert_eq!(masker.text(&long), long.as_str());
     }
@@ -195,7 +264,7 @@ mod tests {
         let id: PluginId = "uptime".parse().unwrap();
         let value = |number: usize| format!("{number:04}{}", "z".repeat(MAX_MASKED_BYTES - 4));
         let secret: Map<String, Value> = (0..5).map(|number| (format!("k{number}"), value(number).into())).collect();
-        let masker = masker(&id, &secret).unwrap();
+        let masker = masker(&id, &[], &secret).unwrap();
         assert_eq!(masker.text(&value(3)), "****");
         assert_ne!(masker.text(&value(4)), "****");
     }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::obstacles::Obstacle;
 use crate::plugin::PluginFailure;
+use crate::secrets::SecretRevisions;
 
 /// One plugin.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub(super) struct Running {
     pub(super) activation: u64,
     pub(super) incarnation: u64,
     pub(super) bound: Bound,
+    /// With which values of secrets it was initialised.
+    pub(super) secrets: SecretRevisions,
     /// How it traps, when calls to it are refused because of that.
     pub(super) quarantined: Option<String>,
 }
@@ -65,7 +68,8 @@ pub(super) struct Leaving {
 pub(crate) enum Form {
     /// As the set asks for it.
     Wanted,
-    /// As it runs: what it depends on is being replaced, and it has to be bound to that.
+    /// As it runs: what it depends on is being replaced, and it has to be bound to that; or a secret of its configuration
+    /// has another value.
     Running,
 }
 
@@ -85,6 +89,8 @@ pub(super) struct Attempt {
     pub(super) incarnation: u64,
     /// Final when it is being initialised.
     pub(super) bound: Bound,
+    /// Which values of secrets its configuration has, once that is known.
+    pub(super) secrets: SecretRevisions,
     pub(super) stage: Stage,
     /// When it reached the stage.
     pub(super) since: Instant,

@@ -32,6 +32,7 @@ use crate::plugin::{
     PluginServices, ProbeDescription, ProbeOutcome,
 };
 use crate::quarantine::Quarantine;
+use crate::secrets::SecretRevisions;
 
 /// Loading, compilation included where it was not done before.
 const LOAD: Duration = Duration::from_secs(120);
@@ -75,6 +76,8 @@ pub(crate) struct Loaded {
     /// To be bound before it is initialised.
     pub(crate) peers: Arc<Peers>,
     pub(crate) artifact: MaterialisedArtifact,
+    /// Which values of secrets its configuration has.
+    pub(crate) secrets: SecretRevisions,
 }
 
 impl Stages {
@@ -82,6 +85,7 @@ impl Stages {
     pub(crate) async fn prepare(&self, entry: &PluginEntry, config: Configuration) -> Result<Loaded, PluginFailure> {
         let artifact = self.materialiser.materialise(entry).await?;
         let peers = Arc::new(Peers::default());
+        let secrets = config.secrets.clone();
         let services = self.services(entry, config, peers.clone())?;
         let jobs = services.jobs.clone();
         let load = self.loader.load(entry, &artifact, services);
@@ -98,7 +102,7 @@ impl Stages {
             }
         }
         events::check(entry, &plugin.description().subscriptions)?;
-        Ok(Loaded { plugin, peers, artifact })
+        Ok(Loaded { plugin, peers, artifact, secrets })
     }
 
     /// Migrates the schema, then initialises.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use checkstack_plugin_package::{PluginId, order};
 
 use super::fleet::Fleet;
-use super::slot::{Attempt, Form, Slot, Stage};
+use super::slot::{Attempt, Form, Running, Slot, Stage};
 
 /// By plugin: those that run, or are being taken down, and depend on it.
 type Dependents<'a> = BTreeMap<&'a PluginId, Vec<&'a PluginId>>;
@@ -38,9 +38,13 @@ impl<'a> Swaps<'a> {
         Self { fleet, dependents: OnceCell::new(), circles: OnceCell::new(), stale: OnceCell::new() }
     }
 
-    /// Whether what runs is bound to something that has been, or is being, replaced.
+    /// Whether what runs is bound to something that has been, or is being, replaced, or has the value of a secret that has been.
     pub(super) fn must_be_rebound(&self, slot: &Slot) -> bool {
         let Some(running) = &slot.running else { return false };
+        self.fleet.has_stale_secrets(running) || self.is_bound_to_the_past(running)
+    }
+
+    fn is_bound_to_the_past(&self, running: &Running) -> bool {
         running.version.entry.dependencies.keys().any(|id| {
             let newest = self.fleet.slot(id).and_then(|dependency| {
                 let running = dependency.running.as_ref()?.incarnation;

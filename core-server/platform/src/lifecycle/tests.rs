@@ -2,6 +2,7 @@
 
 mod any_set;
 mod scale;
+mod secrets;
 mod swaps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use super::report::report;
 use super::slot::{Form, Stage};
 use super::swap::Rejection;
 use crate::plugin::PluginFailure;
+use crate::secrets::SecretRevisions;
 
 /// What a version of a plugin does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ struct Simulation {
     behaviours: BTreeMap<String, Behaviour>,
     pending: Vec<(Instant, PluginId, Done)>,
     revision: u64,
+    /// What is kept; a plugin that is granted a name refers to it.
+    secrets: SecretRevisions,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +61,16 @@ enum Done {
 impl Simulation {
     fn new() -> Self {
         let now = Instant::now();
-        Self { fleet: Fleet::new("ns/main"), begin: now, now, log: vec![], behaviours: BTreeMap::new(), pending: vec![], revision: 0 }
+        Self {
+            fleet: Fleet::new("ns/main"),
+            begin: now,
+            now,
+            log: vec![],
+            behaviours: BTreeMap::new(),
+            pending: vec![],
+            revision: 0,
+            secrets: SecretRevisions::new(),
+        }
     }
 
     fn behave(&mut self, plugin: &str, behaviour: Behaviour) {
@@ -169,7 +182,13 @@ impl Simulation {
 
     fn take(&mut self, id: &PluginId, done: Done) {
         match done {
-            Done::Prepared => self.fleet.reach(id, Stage::Prepared, self.now),
+            Done::Prepared => {
+                let attempt = self.fleet.slot(id).and_then(|slot| slot.attempt.as_ref()).unwrap();
+                let names = attempt.version.entry.grants.secrets.iter().map(|name| name.parse().unwrap());
+                let read = names.filter_map(|name| self.secrets.get_key_value(&name).map(|(name, now)| (name.clone(), *now))).collect();
+                self.fleet.configured(id, read);
+                self.fleet.reach(id, Stage::Prepared, self.now);
+            }
             Done::Initialised => self.fleet.reach(id, Stage::Initialised, self.now),
             Done::Announced => self.fleet.reach(id, Stage::Announced, self.now),
             Done::Failed(failure) => {

@@ -1,6 +1,7 @@
 //! Plugins that are a part of the server. They implement [`Plugin`] like all others and are called in the same way, but no
 //! set lists them: they are there before the first plugin of a set, and until after the last.
 
+mod audit;
 pub mod backends;
 mod database;
 mod procedures;
@@ -18,12 +19,14 @@ use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
 use futures::FutureExt as _;
 
+pub use self::audit::AuditLog;
 pub use self::database::{Migrations, NativeDatabase};
 pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
 pub use self::settings::{NativeSettings, SettingsError};
 pub use self::tasks::PluginTasks;
 use crate::identity::Identity;
 use crate::plugin::{Plugin, PluginFailure};
+use crate::secrets::Secrets;
 
 /// For one step in the life of a native plugin.
 const STEP: Duration = Duration::from_secs(120);
@@ -46,6 +49,10 @@ pub struct NativeParts {
     pub plugins: Vec<NativePlugin>,
     /// Who knows users and applications. None: all requests from outside are nobody's.
     pub identity: Option<Arc<dyn Identity>>,
+    /// Who keeps secrets. None: no configuration can refer to one.
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// Where changes are recorded that admins make. None: nowhere.
+    pub audit: Option<Arc<dyn AuditLog>>,
 }
 
 /// What native plugins are made with.

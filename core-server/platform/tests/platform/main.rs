@@ -30,6 +30,7 @@ mod plugin_calls;
 mod principals;
 mod procedures;
 mod quarantine;
+mod secrets;
 mod settings;
 mod sql;
 mod swap_faults;

@@ -91,7 +91,7 @@ async fn catalog(instance: &Instance) -> (Pod, Arc<Known>) {
     instance.scripts.set("catalog", Script { contract: Some(contract()), ..Script::default() });
     let known = Arc::new(Known::default());
     let identity = known.clone();
-    let parts = move |_: NativeServices| Ok(NativeParts { plugins: vec![], identity: Some(identity) });
+    let parts = move |_: NativeServices| Ok(NativeParts { identity: Some(identity), ..NativeParts::default() });
     let pod = instance.new_pod("pod").await;
     pod.platform.start(instance.loader(), parts).await.unwrap();
     pod.run(1, &[&package("catalog", &[])]).await;

@@ -18,6 +18,7 @@ mod openapi;
 mod process;
 mod provider;
 mod queue;
+mod secrets;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;

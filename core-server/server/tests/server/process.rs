@@ -41,7 +41,7 @@ impl Pod {
     pub(crate) async fn on(postgres: &Arc<Postgres>) -> Self {
         let database = Arc::new(postgres.database().await);
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        for mount in ["set", "config", "keys", "admin", "state"] {
+        for mount in ["set", "config", "keys", "admin", "encryption", "secrets", "state"] {
             std::fs::create_dir(directory.path().join(mount)).unwrap();
         }
         let signing = SigningKey::generate().unwrap();
@@ -56,6 +56,8 @@ impl Pod {
             ("CHECKSTACK_PLUGIN_CONFIG_DIR", path("config")),
             ("CHECKSTACK_KEYS_DIR", path("keys")),
             ("CHECKSTACK_ADMIN_DIR", path("admin")),
+            ("CHECKSTACK_ENCRYPTION_DIR", path("encryption")),
+            ("CHECKSTACK_SECRETS_DIR", path("secrets")),
             ("CHECKSTACK_STATE_DIR", path("state")),
             ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ]);

@@ -35,6 +35,8 @@ const PLUGIN_SET_DIR: &str = "/etc/checkstack/plugin-set";
 const PLUGIN_CONFIG_DIR: &str = "/etc/checkstack/plugin-config";
 const KEYS_DIR: &str = "/etc/checkstack/keys";
 const ADMIN_DIR: &str = "/etc/checkstack/admin";
+const ENCRYPTION_DIR: &str = "/etc/checkstack/encryption";
+const SECRETS_DIR: &str = "/etc/checkstack/secrets";
 const OIDC_DIR: &str = "/etc/checkstack/oidc";
 const STATE_DIR: &str = "/var/lib/checkstack";
 
@@ -59,7 +61,7 @@ pub(super) fn pod_template(instance: &Checkstack, inputs: &PodInputs<'_>) -> Pod
             image_pull_secrets: non_empty_list(&pull_secrets(instance)),
             init_containers: Some(vec![materialise_container(instance, inputs)]),
             containers: vec![core_container(instance, inputs)],
-            volumes: Some(volumes(&name).into_iter().chain(instance.spec.sign_in.oidc.as_ref().map(oidc_volume)).collect()),
+            volumes: Some(all_volumes(instance)),
             node_selector: non_empty(&extra.node_selector),
             tolerations: non_empty_list(&extra.tolerations),
             affinity: extra.affinity.clone(),
@@ -143,6 +145,8 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
         plain("CHECKSTACK_PLUGIN_CONFIG_DIR", PLUGIN_CONFIG_DIR.to_owned()),
         plain("CHECKSTACK_KEYS_DIR", KEYS_DIR.to_owned()),
         plain("CHECKSTACK_ADMIN_DIR", ADMIN_DIR.to_owned()),
+        plain("CHECKSTACK_ENCRYPTION_DIR", ENCRYPTION_DIR.to_owned()),
+        plain("CHECKSTACK_SECRETS_DIR", SECRETS_DIR.to_owned()),
         plain("CHECKSTACK_STATE_DIR", STATE_DIR.to_owned()),
     ];
     environment.extend(sign_in::environment(&instance.spec, OIDC_DIR).into_iter().map(|(name, value)| plain(name, value)));
@@ -167,10 +171,36 @@ fn mounts() -> Vec<VolumeMount> {
     ]
 }
 
-/// What only those need who sign people in.
+/// What only those need who sign people in and initialise plugins.
 fn mounts_of_core(instance: &Checkstack) -> impl Iterator<Item = VolumeMount> {
     let oidc = instance.spec.sign_in.oidc.as_ref().map(|_| mount("oidc", OIDC_DIR, true));
-    std::iter::once(mount("admin", ADMIN_DIR, true)).chain(oidc)
+    let secrets = (0..instance.spec.secrets_from.len()).map(|place| mount(&secrets_volume(place), &secrets_directory(place), true));
+    [mount("admin", ADMIN_DIR, true), mount("encryption", ENCRYPTION_DIR, true)].into_iter().chain(oidc).chain(secrets)
+}
+
+fn all_volumes(instance: &Checkstack) -> Vec<Volume> {
+    let spec = &instance.spec;
+    let secrets = spec.secrets_from.iter().enumerate().map(|(place, source)| Volume {
+        name: secrets_volume(place),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(source.secret_ref.name.clone()),
+            default_mode: Some(READABLE),
+            // A plugin that refers to one of its keys says that it is missing.
+            optional: Some(true),
+            items: None,
+        }),
+        ..Volume::default()
+    });
+    volumes(&instance.name_any()).into_iter().chain(spec.sign_in.oidc.as_ref().map(oidc_volume)).chain(secrets).collect()
+}
+
+fn secrets_volume(place: usize) -> String {
+    format!("secrets-{place}")
+}
+
+/// Directories are looked at in the order of their names.
+fn secrets_directory(place: usize) -> String {
+    format!("{SECRETS_DIR}/{place:02}")
 }
 
 /// The client's secret and the CA bundle, from whatever Secrets they are in. A changed one is a changed file.
@@ -238,6 +268,16 @@ fn volumes(instance: &str) -> Vec<Volume> {
                 items: Some(vec![item("username"), item("password")]),
             }),
             ..volume("admin")
+        },
+        Volume {
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names::encryption_secret(instance)),
+                default_mode: Some(READABLE),
+                // Without it secrets in the database cannot be read, and everything else goes on.
+                optional: Some(true),
+                items: None,
+            }),
+            ..volume("encryption")
         },
         Volume { empty_dir: Some(empty_dir(STATE_SIZE)), ..volume("state") },
         Volume { empty_dir: Some(empty_dir(TMP_SIZE)), ..volume("tmp") },
