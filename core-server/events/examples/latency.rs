@@ -12,12 +12,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use checkstack_connections::ConnectionPool;
 use checkstack_events::{Actor, Event, EventBus, HookId, Limits, Mode, Subscription, WorkQueue};
 use checkstack_jobs::postgres::{ID, MIGRATIONS, PostgresProvider, SCHEMA};
 use checkstack_jobs::{ActiveBackend, Patience, QueueManager, Timings};
 use futures::StreamExt as _;
 use serde_json::json;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::mpsc;
 
@@ -54,7 +54,7 @@ async fn make_schema(url: &str) -> Result<(), Box<dyn Error>> {
 
 /// What a replica has.
 async fn bus(url: &str) -> Result<EventBus, Box<dyn Error>> {
-    let pool = PgPoolOptions::new().max_connections(3).test_before_acquire(false).connect(url).await?;
+    let pool = ConnectionPool::new(url.parse()?, 2, "")?;
     let queues = QueueManager::new(Timings::default(), Patience::default());
     queues.register(Arc::new(PostgresProvider::new(pool, Timings::default())));
     queues.follow(ActiveBackend { provider: ID.to_owned(), configuration: json!({"maxQueueSize": 1_000_000}), version: 0 }).await?;

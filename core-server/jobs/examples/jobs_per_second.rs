@@ -12,10 +12,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use checkstack_connections::ConnectionPool;
 use checkstack_jobs::postgres::{ID, MIGRATIONS, PostgresProvider, SCHEMA};
 use checkstack_jobs::{ActiveBackend, ConsumerOptions, EnqueueOptions, Job, MAX_BATCH, NewJob, Patience, QueueManager, Timings};
 use serde_json::json;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 
 const WORKERS: usize = 2;
@@ -47,7 +47,7 @@ async fn make_schema(url: &str) -> Result<(), Box<dyn Error>> {
 
 /// What a replica has.
 async fn manager(url: &str, concurrency: usize) -> Result<QueueManager, Box<dyn Error>> {
-    let pool = PgPoolOptions::new().max_connections(3).test_before_acquire(false).connect(url).await?;
+    let pool = ConnectionPool::new(url.parse()?, 2, "")?;
     let queues = QueueManager::new(Timings::default(), Patience::default());
     queues.register(Arc::new(PostgresProvider::new(pool, Timings::default())));
     let configuration = json!({"concurrency": concurrency, "maxQueueSize": 1_000_000});

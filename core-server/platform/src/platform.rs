@@ -324,10 +324,11 @@ impl Platform {
     }
 
     fn spawn_housekeeping(&self, database: &Database, sessions: &PluginSessions) {
-        let sessions = sessions.clone();
+        let (sessions, core) = (sessions.clone(), database.clone());
         self.repeat(CLOSE_IDLE_CONNECTIONS, move || {
             sessions.close_expired();
-            std::future::ready(())
+            let core = core.clone();
+            async move { core.close_idle().await }
         });
         let database = database.clone();
         self.repeat(SWEEP_KEY_VALUE, move || {

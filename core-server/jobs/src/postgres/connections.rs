@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use checkstack_connections::{ConnectionPool, Lent};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::QueueError;
@@ -14,17 +14,17 @@ const AT_ONCE: usize = 2;
 
 /// See the module.
 pub(super) struct Connections {
-    pool: PgPool,
+    pool: ConnectionPool,
     turns: Semaphore,
     deadline: Duration,
 }
 
 impl Connections {
-    pub(super) fn new(pool: PgPool, deadline: Duration) -> Self {
+    pub(super) fn new(pool: ConnectionPool, deadline: Duration) -> Self {
         Self { pool, turns: Semaphore::new(AT_ONCE), deadline }
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
+    pub(super) fn pool(&self) -> &ConnectionPool {
         &self.pool
     }
 
@@ -41,16 +41,14 @@ impl Connections {
         // The semaphore is never closed.
         let turn = self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         // The driver's future is large, and that of each caller would be.
-        let connection = Box::pin(self.pool.acquire()).await?;
-        Ok(Used { connection, at_rest: false, _turn: turn })
+        let connection = Box::pin(self.pool.take(self.deadline)).await?;
+        Ok(Used { connection, _turn: turn })
     }
 }
 
-/// A connection. Unless it is said to be at rest it is closed when it is dropped: the pool would wait for an answer that may never
-/// come, and nothing may be left of a transaction.
+/// A connection, and the turn that goes with it. Unless it is said to be at rest it is closed when it is dropped.
 pub(super) struct Used<'a> {
-    connection: PoolConnection<Postgres>,
-    at_rest: bool,
+    connection: Lent,
     _turn: SemaphorePermit<'a>,
 }
 
@@ -65,7 +63,7 @@ impl Used<'_> {
 
     /// Its last answer was complete.
     pub(super) fn rest(&mut self) {
-        self.at_rest = true;
+        self.connection.rest();
     }
 }
 
@@ -80,14 +78,6 @@ impl Deref for Used<'_> {
 impl DerefMut for Used<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
-    }
-}
-
-impl Drop for Used<'_> {
-    fn drop(&mut self) {
-        if !self.at_rest {
-            self.connection.close_on_drop();
-        }
     }
 }
 

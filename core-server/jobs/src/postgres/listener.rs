@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use checkstack_connections::ConnectionPool;
 use sqlx::postgres::PgListener;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -15,7 +15,7 @@ use crate::retry;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// For ever. While it cannot listen, consumers still look by themselves now and then.
-pub(super) async fn listen(pool: &PgPool, deadline: Duration, wakes: &Wakes) {
+pub(super) async fn listen(pool: &ConnectionPool, deadline: Duration, wakes: &Wakes) {
     let mut failures = 0;
     loop {
         let begun = tokio::time::Instant::now();
@@ -40,9 +40,9 @@ pub(super) async fn listen(pool: &PgPool, deadline: Duration, wakes: &Wakes) {
     }
 }
 
-async fn connect(pool: &PgPool, deadline: Duration) -> Result<PgListener, String> {
+async fn connect(pool: &ConnectionPool, deadline: Duration) -> Result<PgListener, String> {
     let open = async {
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(&pool.for_listening()).await?;
         // What was missed meanwhile is to be looked for.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;

@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use checkstack_connections::ConnectionPool;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use connections::Connections;
@@ -74,13 +75,14 @@ impl Default for PostgresConfiguration {
 
 /// Opens stores in one database.
 pub struct PostgresProvider {
-    pool: PgPool,
+    pool: ConnectionPool,
     timings: Timings,
 }
 
 impl PostgresProvider {
-    /// The pool needs three connections: one listens for as long as the provider is active, two are used at once.
-    pub fn new(pool: PgPool, timings: Timings) -> Self {
+    /// Two connections of the pool are used at once. Another one, which is none of the pool, listens for as long as the provider is
+    /// active.
+    pub fn new(pool: ConnectionPool, timings: Timings) -> Self {
         Self { pool, timings }
     }
 }
@@ -117,7 +119,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// A store of which no other process has the name.
-    pub fn new(pool: PgPool, max_queue_size: usize, timings: Timings) -> Self {
+    pub fn new(pool: ConnectionPool, max_queue_size: usize, timings: Timings) -> Self {
         let connections = Connections::new(pool, timings.statement);
         Self { connections, max_queue_size, timings, owner: Uuid::new_v4(), depths: Depths::default() }
     }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use checkstack_connections::ConnectionPool;
 use checkstack_jobs::memory::MemoryProvider;
 use checkstack_jobs::postgres::{MIGRATIONS, PostgresProvider, SCHEMA};
 use checkstack_jobs::{
@@ -11,8 +12,6 @@ use checkstack_jobs::{
     QueueManager, RetryDelays, Timings,
 };
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 
 use crate::postgres::{Postgres, TestDatabase, execute};
 
@@ -58,7 +57,7 @@ impl Setup {
         }
     }
 
-    pub(crate) fn pool(&self) -> PgPool {
+    pub(crate) fn pool(&self) -> ConnectionPool {
         pool(&self.database().url)
     }
 
@@ -88,9 +87,9 @@ impl Setup {
     }
 }
 
-fn pool(url: &str) -> PgPool {
+fn pool(url: &str) -> ConnectionPool {
     // As few as are said to be needed
-    PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(5)).connect_lazy(url).unwrap()
+    ConnectionPool::new(url.parse().unwrap(), 2, "").unwrap()
 }
 
 /// On a database that somebody else has set up.

@@ -3,12 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use checkstack_connections::ConnectionPool;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::division::LISTENER;
 use super::{Database, DatabaseError, DatabaseSettings, Heartbeat, Shares, core_schema};
 use crate::backoff;
 
@@ -16,8 +16,6 @@ use crate::backoff;
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Everything that migrates the core's schema, waiting for another replica included.
 const MIGRATION: Duration = Duration::from_secs(180);
-/// A connection that has rested longer is asked whether it still lives before it is used. It was when it was given back.
-const TRUSTED: Duration = Duration::from_secs(1);
 /// Closing the connection that did it.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -42,8 +40,8 @@ pub(super) async fn open(settings: &DatabaseSettings, instance: &str) -> Result<
     // Before others take its place; whether the goodbye arrives does not matter.
     let _ = tokio::time::timeout(GOODBYE, connection.close()).await;
     Ok(Database {
-        core: pool(&options, settings.connections.core + LISTENER, &CORE),
-        key_value: pool(&options, settings.connections.key_value, &KEY_VALUE),
+        core: ConnectionPool::new(options.clone(), settings.connections.core, CORE)?,
+        key_value: ConnectionPool::new(options.clone(), settings.connections.key_value, KEY_VALUE)?,
         key_value_shares: Shares::new(settings.connections.key_value_per_plugin),
         heartbeat: Heartbeat::new(&options),
         options,
@@ -77,52 +75,24 @@ async fn connect(options: &PgConnectOptions, within: Duration) -> Result<PgConne
     }
 }
 
-/// Connections that are opened when they are needed, and closed when they are not.
-pub(super) fn pool(options: &PgConnectOptions, connections: u32, limits: &'static Limits) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections.max(1))
-        .acquire_timeout(Duration::from_secs(5))
-        .idle_timeout(Duration::from_secs(60))
-        .max_lifetime(Duration::from_secs(30 * 60))
-        // A round trip for each statement, otherwise.
-        .test_before_acquire(false)
-        .before_acquire(|connection, resting| {
-            Box::pin(async move {
-                if resting.idle_for >= TRUSTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .after_connect(move |connection, _| Box::pin(prepare_session(connection, limits)))
-        .connect_lazy_with(options.clone())
-}
+/// What each of the core's sessions is told first, for its own work. PostgreSQL ends statements, and within them the waiting for a
+/// lock. The search path leaves out `public`, where others may be able to create functions that shadow the system's.
+const CORE: &str = "SET search_path = checkstack, pg_catalog; \
+     SET statement_timeout = '20s'; \
+     SET lock_timeout = '10s'; \
+     SET idle_in_transaction_session_timeout = '150s'";
+/// For key-value stores: plugins that contend for an entry hold connections that others wait for. Both limits are less than the
+/// deadline of a call, so that the server does not work on for nobody.
+const KEY_VALUE: &str = "SET search_path = checkstack, pg_catalog; \
+     SET statement_timeout = '3s'; \
+     SET lock_timeout = '1s'; \
+     SET idle_in_transaction_session_timeout = '150s'";
 
-/// What PostgreSQL ends by itself.
-pub(super) struct Limits {
-    statement: &'static str,
-    /// Waiting for a lock, within a statement.
-    lock: &'static str,
-}
-
-/// Of the core's own work.
-pub(super) const CORE: Limits = Limits { statement: "20s", lock: "10s" };
-/// Of key-value stores: plugins that contend for an entry hold connections that others wait for. Both
-/// are less than the deadline of a call, so that the server does not work on for nobody.
-const KEY_VALUE: Limits = Limits { statement: "3s", lock: "1s" };
-
-/// Settings of each of the core's own sessions. The search path leaves out `public`, where others
-/// may be able to create functions that shadow the system's.
-pub(super) async fn prepare_session(connection: &mut PgConnection, limits: &Limits) -> Result<(), sqlx::Error> {
-    let Limits { statement, lock } = limits;
-    let settings = format!(
-        "SET search_path = checkstack, pg_catalog; \
-         SET statement_timeout = '{statement}'; \
-         SET lock_timeout = '{lock}'; \
-         SET idle_in_transaction_session_timeout = '150s'"
-    );
-    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
-    Ok(())
+/// A connection of the core that is none of a pool.
+pub(super) async fn dedicated(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    sqlx::raw_sql(CORE).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 fn check_version(connection: &PgConnection) -> Result<(), DatabaseError> {

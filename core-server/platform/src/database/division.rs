@@ -12,9 +12,9 @@ pub(crate) const UPLOADS: u32 = 2;
 /// For the readiness probe.
 const PROBE: u32 = 1;
 /// Hears of new jobs.
-pub(crate) const LISTENER: u32 = 1;
+const LISTENER: u32 = 1;
 /// Tells and hears what caches have to forget.
-pub(crate) const CACHES: u32 = 1;
+const CACHES: u32 = 1;
 /// For ending what a plugin has left running; see [`super::sessions`].
 const TERMINATOR: u32 = 1;
 

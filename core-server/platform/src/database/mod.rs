@@ -32,10 +32,10 @@ pub(crate) mod values;
 
 use std::time::Duration;
 
+use checkstack_connections::{ConnectionPool, Lent};
 use futures::future::BoxFuture;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 pub use division::{ConnectionDivision, DEFAULT_CONNECTIONS, FEWEST_CONNECTIONS};
@@ -43,6 +43,8 @@ pub use error::DatabaseError;
 use heartbeat::Heartbeat;
 use shares::Shares;
 
+/// Connections that nobody has used for so long are closed.
+const IDLE: Duration = Duration::from_secs(60);
 /// What to do when there are too few.
 const MORE_CONNECTIONS: &str = "CHECKSTACK_DATABASE_CONNECTIONS allows a pod more";
 
@@ -67,8 +69,8 @@ impl DatabaseSettings {
 /// The core's connections to its database.
 #[derive(Clone)]
 pub(crate) struct Database {
-    core: PgPool,
-    key_value: PgPool,
+    core: ConnectionPool,
+    key_value: ConnectionPool,
     key_value_shares: Shares,
     heartbeat: Heartbeat,
     options: PgConnectOptions,
@@ -87,6 +89,12 @@ impl Database {
         self.heartbeat.ping(deadline).await
     }
 
+    /// Closes connections that have not been used for long.
+    pub(crate) async fn close_idle(&self) {
+        self.core.close_idle(IDLE).await;
+        self.key_value.close_idle(IDLE).await;
+    }
+
     /// Closes all connections.
     pub(crate) async fn close(&self) {
         self.heartbeat.close().await;
@@ -100,7 +108,7 @@ impl Database {
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
         let end = Instant::now() + deadline;
-        let connection = acquire(&self.core, "its own work", deadline).await?;
+        let connection = take(&self.core, "its own work", deadline).await?;
         run_on(connection, end.saturating_duration_since(Instant::now()), work).await
     }
 
@@ -110,7 +118,7 @@ impl Database {
     where
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        let connection = acquire(&self.key_value, "key-value stores and settings", wait).await?;
+        let connection = take(&self.key_value, "key-value stores and settings", wait).await?;
         run_on(connection, deadline, work).await
     }
 
@@ -122,22 +130,18 @@ impl Database {
     /// A connection of the core that the caller keeps for long. It is none of the pool's, and so who has
     /// one counts them: see [`division`].
     pub(crate) async fn dedicated(&self, deadline: Duration) -> Result<PgConnection, DatabaseError> {
-        let open = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            connect::prepare_session(&mut connection, &connect::CORE).await?;
-            Ok::<_, sqlx::Error>(connection)
-        };
+        let open = connect::dedicated(&self.options);
         Ok(tokio::time::timeout(deadline, open).await.map_err(|_| DatabaseError::no_answer(deadline))??)
     }
 
-    /// The core's own connections, for its jobs: few at a time, and one for as long as the server runs.
-    pub(crate) fn jobs_pool(&self) -> PgPool {
+    /// The core's own connections, for its jobs: few at a time. Who listens for them has another one.
+    pub(crate) fn for_jobs(&self) -> ConnectionPool {
         self.core.clone()
     }
 
     /// The connection with which caches tell each other what to forget.
     pub(crate) fn for_caches(&self) -> PgPool {
-        connect::pool(&self.options, division::CACHES, &connect::CORE)
+        self.core.for_listening()
     }
 
     /// How to connect, as the core.
@@ -151,44 +155,27 @@ impl Database {
     }
 }
 
-async fn acquire(pool: &PgPool, purpose: &str, wait: Duration) -> Result<Used, DatabaseError> {
-    match tokio::time::timeout(wait, pool.acquire()).await {
-        Ok(Ok(connection)) => Ok(Used { connection, at_rest: true }),
-        Ok(Err(error)) if !matches!(error, sqlx::Error::PoolTimedOut) => Err(error.into()),
-        Ok(Err(_)) | Err(_) => {
-            let all = pool.options().get_max_connections();
-            Err(match pool.size() >= all && pool.num_idle() == 0 {
-                true => {
-                    DatabaseError::Busy(format!("all {all} connections that this pod has for {purpose} are in use; {MORE_CONNECTIONS}"))
-                }
-                false => DatabaseError::no_answer(wait),
-            })
+async fn take(pool: &ConnectionPool, purpose: &str, wait: Duration) -> Result<Lent, DatabaseError> {
+    pool.take(wait).await.map_err(|error| match error {
+        sqlx::Error::PoolTimedOut if pool.is_used_up() => {
+            let all = pool.most();
+            DatabaseError::Busy(format!("all {all} connections that this pod has for {purpose} are in use; {MORE_CONNECTIONS}"))
         }
-    }
+        sqlx::Error::PoolTimedOut => DatabaseError::no_answer(wait),
+        error => error.into(),
+    })
 }
 
-/// A connection whose work does not end in time is closed instead of going back to the pool: the
-/// pool would wait for its answer, and a server that went away without a word never gives one.
-async fn run_on<T, Work>(mut used: Used, deadline: Duration, work: Work) -> Result<T, DatabaseError>
+/// A connection whose work does not end in time, or not in order, is closed.
+async fn run_on<T, Work>(mut connection: Lent, deadline: Duration, work: Work) -> Result<T, DatabaseError>
 where
     Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
 {
-    used.at_rest = false;
-    let result = tokio::time::timeout(deadline, work(&mut used.connection)).await.map_err(|_| DatabaseError::no_answer(deadline))?;
-    used.at_rest = true;
-    Ok(result?)
-}
-
-/// A pooled connection that is closed when it is dropped in the middle of something.
-struct Used {
-    connection: PoolConnection<Postgres>,
-    at_rest: bool,
-}
-
-impl Drop for Used {
-    fn drop(&mut self) {
-        if !self.at_rest {
-            self.connection.close_on_drop();
-        }
+    let result = tokio::time::timeout(deadline, work(&mut connection)).await.map_err(|_| DatabaseError::no_answer(deadline))?;
+    match &result {
+        Ok(_) => connection.rest(),
+        Err(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => {}
+        Err(_) => connection.rest_after_failure().await,
     }
+    Ok(result?)
 }

@@ -26,7 +26,7 @@ pub(crate) async fn begin(database: &Database) -> Result<QueueManager, JobsError
     NativeDatabase::new(database.clone()).migrate(migrations).await?;
     let queues = QueueManager::new(Timings::default(), Patience::default());
     queues.register(Arc::new(MemoryProvider::default()));
-    queues.register(Arc::new(PostgresProvider::new(database.jobs_pool(), Timings::default())));
+    queues.register(Arc::new(PostgresProvider::new(database.for_jobs(), Timings::default())));
     queues.follow(ActiveBackend { provider: postgres::ID.to_owned(), configuration: json!({}), version: 0 }).await?;
     Ok(queues)
 }
