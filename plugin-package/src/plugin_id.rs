@@ -27,8 +27,9 @@ pub enum InvalidPluginId {
 
 /// What the platform itself is called where plugins are known by their ids: the first part of the
 /// names of its probes (`core.init`, `database`, `plugins.<plugin id>`), access rules and services,
-/// and its own places below `/api/` (platform facts §1.8, §1.10, §3.13).
-const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"];
+/// its own places below `/api/` (platform facts §1.8, §1.10, §3.13), and the hooks that carry signals
+/// (§8).
+const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signal", "signals", "ws"];
 
 /// Plugins that are a part of the server: ids that no package may have.
 const NATIVE: &[&str] = &["api-docs", "auth", "cache", "queue", "secrets"];

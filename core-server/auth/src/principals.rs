@@ -104,6 +104,10 @@ impl Identity for Principals {
         self.store.grants_of(teams, resource_type, level, objects.to_vec()).await.map_err(not_identified)
     }
 
+    async fn users_granted(&self, users: &[String], rule: &RuleId) -> Result<BTreeSet<String>, NotIdentified> {
+        self.store.users_granted(users, rule).await.map_err(not_identified)
+    }
+
     fn withhold(&self, headers: &mut HeaderMap) {
         credential::withhold(headers);
     }

@@ -1,6 +1,6 @@
 //! Who makes a request from outside, and what they may do: answered by the plugin that knows users and applications.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -46,6 +46,13 @@ pub trait Identity: Send + Sync {
         objects: &[String],
     ) -> Result<BTreeMap<String, TeamGrants>, NotIdentified>;
 
+    /// Those of these users who have been granted a rule, by whatever role. Ids of which there is no user are left out. One question, however
+    /// many they are.
+    ///
+    /// # Errors
+    /// When it is not known now.
+    async fn users_granted(&self, users: &[String], rule: &RuleId) -> Result<BTreeSet<String>, NotIdentified>;
+
     /// Takes out of the headers of a request, or of an answer, what shows to others who somebody is: plugins from outside
     /// neither see it nor set it.
     fn withhold(&self, headers: &mut HeaderMap);
@@ -73,6 +80,10 @@ impl Identity for Nobody {
 
     async fn team_grants(&self, _: Option<&Principal>, _: &RuleId, _: &[String]) -> Result<BTreeMap<String, TeamGrants>, NotIdentified> {
         Ok(BTreeMap::new())
+    }
+
+    async fn users_granted(&self, _: &[String], _: &RuleId) -> Result<BTreeSet<String>, NotIdentified> {
+        Err(NotIdentified::Unavailable("nobody here knows users".to_owned()))
     }
 
     fn withhold(&self, _: &mut HeaderMap) {}

@@ -28,10 +28,12 @@ mod procedures;
 mod quarantine;
 pub mod readiness;
 pub mod secrets;
+mod signals;
 
 pub use self::caches::{DEFAULT_CACHE_BYTES, FEWEST_CACHE_BYTES};
 pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};
 pub use self::http::listener::serve;
+pub use self::http::sockets::SocketSettings;
 pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};
 pub use self::jobs::JobsError;
 pub use self::keys::KeysError;

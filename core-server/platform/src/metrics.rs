@@ -1,6 +1,7 @@
 //! What `/.checkstack/metrics` shows. Labels are bounded: plugin ids are those of the current set,
 //! outcomes and states are closed lists.
 
+mod sockets;
 mod usage;
 
 use std::fmt;
@@ -18,6 +19,8 @@ use prometheus_client::registry::Registry;
 
 use checkstack_plugin_package::PluginId;
 
+use self::sockets::SocketMetrics;
+pub(crate) use self::sockets::SocketUsage;
 use self::usage::PluginUsage;
 use crate::plugin::{CallFailure, Usage};
 
@@ -138,7 +141,17 @@ const STATES: [&str; 5] = ["Loading", "Active", "Failed", "Blocked", "Draining"]
 
 impl Metrics {
     /// Metrics of a server of this release; `usage` is asked for what plugins take.
+    #[cfg(test)]
     pub(crate) fn new(server_version: &str, usage: impl Fn() -> Vec<(PluginId, Usage)> + Send + Sync + 'static) -> Self {
+        Self::watching(server_version, usage, SocketUsage::default)
+    }
+
+    /// The same, and `sockets` for sockets and signals.
+    pub(crate) fn watching(
+        server_version: &str,
+        usage: impl Fn() -> Vec<(PluginId, Usage)> + Send + Sync + 'static,
+        sockets: impl Fn() -> SocketUsage + Send + Sync + 'static,
+    ) -> Self {
         let mut registry = Registry::with_prefix("checkstack");
         let metrics = Self {
             registry: Arc::default(),
@@ -169,6 +182,7 @@ impl Metrics {
         registry.register("artifact_uploads", "Uploads to the artifact store through this pod", metrics.artifact_uploads.clone());
         registry.register("plugin_database_connections", "Open connections of plugins' database roles", metrics.plugin_connections.clone());
         registry.register_collector(Box::new(PluginUsage::of(usage)));
+        registry.register_collector(Box::new(SocketMetrics::of(sockets)));
         Self { registry: Arc::new(registry), ..metrics }
     }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use checkstack_control_api::SealingKey;
 use checkstack_events::{EventBus, Limits};
 use checkstack_plugin_package::{PluginEntry, PluginId, PluginSet};
+use checkstack_signals::{Relay, SignalBus, SignalService};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::events::{self, Listeners};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::gate::{Gate, Phase};
 use crate::http::openapi;
+use crate::http::sockets::{ServerSockets, SocketSettings};
 use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
 use crate::jobs::{self, JobsError, Workers};
 use crate::keys::{Keys, KeysError};
@@ -34,6 +36,7 @@ use crate::mounted_set::{self, MountedSetError};
 use crate::native::{self, MakeNativeParts, NativeDatabase, NativeParts, NativeServices};
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
+use crate::signals::AskIdentity;
 
 /// For the first set: after this the pod says what it can do, whatever plugins are still busy.
 const FIRST_SET: Duration = Duration::from_secs(30);
@@ -71,6 +74,8 @@ pub struct PlatformSettings {
     pub database: DatabaseSettings,
     /// Origins whose pages may call the instance, with what a browser knows of its user.
     pub allowed_origins: Vec<String>,
+    /// Bounds of WebSockets.
+    pub sockets: SocketSettings,
     /// Largest body of a request to a plugin.
     pub max_body_bytes: usize,
     /// Bodies of requests to plugins and of their answers, all together; more are refused. A body
@@ -93,6 +98,7 @@ impl PlatformSettings {
             state_directory: "/var/lib/checkstack".into(),
             database,
             allowed_origins: Vec::new(),
+            sockets: SocketSettings::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             cache_bytes: DEFAULT_CACHE_BYTES,
@@ -159,16 +165,18 @@ impl Platform {
             let table = table.clone();
             move || table.usage()
         };
+        let sockets = ServerSockets::new(settings.sockets.clone(), &settings.allowed_origins);
         let shared = Shared {
             gate: Gate::new(),
             table,
             readiness: ReadinessRegistry::default(),
             once_ready: OnceReady::default(),
-            metrics: Metrics::new(&settings.server_version, usage),
+            metrics: Metrics::watching(&settings.server_version, usage, sockets.usage()),
             ready_log: ReadyLog::default(),
             max_body_bytes: settings.max_body_bytes,
             bodies: BodyBudget::new(settings.max_buffered_bytes),
             requests: RequestLimit::new(MAX_REQUESTS),
+            sockets,
             set_problem: OnceLock::new(),
             core: OnceLock::new(),
         };
@@ -203,9 +211,14 @@ impl Platform {
         schema_users.begin().await?;
         let queues = jobs::begin(&database).await?;
         let caches = caches::begin(database.clone(), settings.cache_bytes);
+        let events = EventBus::new(queues.clone(), Limits::default());
+        let sockets = &self.shared.sockets;
+        let audience = Arc::new(AskIdentity(Arc::downgrade(&self.shared)));
         let services = NativeServices {
             database: NativeDatabase::new(database.clone()),
-            events: EventBus::new(queues.clone(), Limits::default()),
+            signals: SignalService::new(SignalBus::new(events.clone(), sockets.hub.clone(), audience)),
+            socket_routes: sockets.routes.clone(),
+            events,
             queues,
             caches,
             sealing_key: keys.sealing.clone(),
@@ -253,7 +266,7 @@ impl Platform {
         services: NativeServices,
     ) -> Core {
         let settings = &self.settings;
-        let NativeServices { queues, events, caches, .. } = services;
+        let NativeServices { queues, events, caches, signals, .. } = services;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
@@ -267,6 +280,7 @@ impl Platform {
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
             events: events.clone(),
+            signals: signals.bus().clone(),
             caches: caches.clone(),
             queues: queues.clone(),
             identity: native.identity.clone(),
@@ -381,12 +395,17 @@ impl Platform {
         self.spawn(announce);
     }
 
-    /// Jobs and events, for whichever plugins serve.
+    /// Jobs and events, for whichever plugins serve, and signals for browsers.
     fn spawn_work_of_plugins(&self, core: &Core) {
         let (table, bus) = (self.shared.table.clone(), core.events.clone());
         self.spawn(attendance::attend(Workers { queues: core.queues.clone(), table: table.clone() }, table.clone()));
         self.spawn(attendance::attend(Listeners { bus: bus.clone(), table: table.clone() }, table.clone()));
-        self.spawn(events::announce(bus, table));
+        self.spawn(events::announce(bus.clone(), table));
+        let hub = self.shared.sockets.hub.clone();
+        self.spawn(async move {
+            let _relay = Relay::begin(&bus, &hub).await;
+            std::future::pending().await
+        });
     }
 
     /// Until the server ends.
@@ -429,6 +448,7 @@ impl Platform {
 
     /// Takes the plugins down and closes the database. To be called when no request is under way.
     pub async fn finish_shutdown(&self) {
+        self.shared.sockets.end().await;
         self.stop.cancel();
         if let Some(core) = self.shared.core.get() {
             // Others get the jobs and events that are not done in time.

@@ -17,10 +17,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_cache::CacheManager;
+use checkstack_events::{EventBus, Limits};
+use checkstack_jobs::{Patience, QueueManager, Timings};
 use checkstack_platform::plugin::{
     CallFailure, Caller, MaterialisedArtifact, PeerPlugins, Plugin, PluginLoader as _, PluginRequest, PluginResponse, PluginServices,
+    PluginSignals,
 };
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
+use checkstack_signals::{NobodyKnows, SignalBus};
 use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
@@ -128,6 +132,12 @@ fn request(path: &str) -> PluginRequest {
     }
 }
 
+/// Over queues without a provider.
+fn no_signals() -> SignalBus {
+    let events = EventBus::new(QueueManager::new(Timings::default(), Patience::default()), Limits::default());
+    SignalBus::new(events, Arc::default(), Arc::new(NobodyKnows))
+}
+
 fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>> {
     Ok(PluginServices {
         plugin_id: "measured".parse()?,
@@ -141,6 +151,7 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
         sql: None,
         jobs: None,
         events: None,
+        signals: Arc::new(PluginSignals::new(no_signals(), "measured".parse()?)),
         cache: CacheManager::new().scope("measured".parse()?),
         peers: Arc::new(NoPeers),
     })

@@ -26,6 +26,7 @@ wasmtime::component::bindgen!({
         "checkstack:plugin/jobs": async,
         "checkstack:plugin/events": async,
         "checkstack:plugin/cache": async,
+        "checkstack:plugin/signals": async,
     },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },

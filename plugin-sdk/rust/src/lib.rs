@@ -2,7 +2,7 @@
 //!
 //! A plugin is a type that implements [`Plugin`]. It is made from its typed configuration, answers
 //! HTTP below `/api/<plugin id>/`, and reaches the rest of the world through the modules of this
-//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`events`], [`cache`], [`http`], [`peers`], [`clock`], and the macros of
+//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`events`], [`signals`], [`cache`], [`http`], [`peers`], [`clock`], and the macros of
 //! [`log`].
 //!
 //! ```no_run
@@ -76,6 +76,7 @@ pub mod jobs;
 pub mod kv;
 pub mod peers;
 pub mod settings;
+pub mod signals;
 pub mod sql;
 
 pub use error::Error;

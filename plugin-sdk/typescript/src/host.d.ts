@@ -57,6 +57,12 @@ declare module "checkstack:plugin/events@0.2.0" {
   export function emit(name: string, payload: string): void;
 }
 
+declare module "checkstack:plugin/signals@0.2.0" {
+  export function broadcast(name: string, payload: string): void;
+  export function sendToUsers(name: string, payload: string, users: string[]): void;
+  export function sendToAuthorizedUsers(name: string, payload: string, users: string[], rule: string): void;
+}
+
 declare module "checkstack:plugin/cache@0.2.0" {
   export function get(key: string): Uint8Array | null;
   export function set(key: string, value: Uint8Array, ttl: number | null): void;

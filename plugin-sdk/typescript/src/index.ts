@@ -17,4 +17,5 @@ export * as kv from "./kv.ts";
 export * as log from "./log.ts";
 export * as peers from "./peers.ts";
 export * as settings from "./settings.ts";
+export * as signals from "./signals.ts";
 export { versioned, Versioned, VersionError, type Migration, type VersionedDefinition } from "./versioned.ts";

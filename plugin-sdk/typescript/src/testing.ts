@@ -66,6 +66,8 @@ export interface RunningPlugin {
   tell(event: string, payload: unknown, options?: { workerGroup?: string; actor?: Actor; attempts?: number }): void;
   /** Events that it has emitted, in order. */
   readonly events: { name: string; payload: unknown }[];
+  /** Signals that it has sent to browsers, in order: to all, to users, or to those of them who have been granted a rule. */
+  readonly signals: { name: string; payload: unknown; users: string[] | null; rule: string | null }[];
   /** What is in the cache: text by key. */
   readonly cache: Map<string, { text: string; ttlMilliseconds: number | null }>;
   /** Jobs that were enqueued, in order. */
@@ -91,6 +93,9 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
   const jobs: TestJob[] = [];
   const schedules: RunningPlugin["schedules"] = new Map();
   const events: RunningPlugin["events"] = [];
+  const signals: RunningPlugin["signals"] = [];
+  const signal = (name: string, payload: string, users: string[] | null = null, rule: string | null = null) =>
+    void signals.push({ name, payload: JSON.parse(payload), users, rule });
   const cache: RunningPlugin["cache"] = new Map();
   const reply = ({ status = 200, headers = {}, body = "" }: TestReply) => ({ status, headers: entries(headers), body: encode(asText(body)) });
 
@@ -108,6 +113,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     settings: settingsIn(settings),
     jobs: jobsIn(plugin.queues ?? {}, jobs, schedules),
     events: { emit: (name: string, payload: string) => void events.push({ name, payload: JSON.parse(payload) }) },
+    signals: { broadcast: signal, sendToUsers: signal, sendToAuthorizedUsers: signal },
     cache: {
       get: (key: string) => (cache.has(key) ? encode(cache.get(key)!.text) : null),
       set: (key: string, value: Uint8Array, ttlMilliseconds: number | null) => void cache.set(key, { text: decode(value), ttlMilliseconds }),
@@ -152,6 +158,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     jobs,
     schedules,
     events,
+    signals,
     cache,
     work: (queue, data, attempts = 0) =>
       working(() => component.worker.work({ queue, id: "test", data: JSON.stringify(data), attempts, enqueuedAt: Date.now() * 1_000 })),

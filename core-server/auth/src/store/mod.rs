@@ -4,6 +4,7 @@ mod accounts;
 mod applications;
 mod audit;
 mod external;
+mod granted;
 mod roles;
 mod sessions;
 mod teams;

@@ -103,6 +103,11 @@ impl Place {
         Busy(self)
     }
 
+    /// Gives the place up, although the stream may live on.
+    pub(super) fn leave(&self) {
+        self.connections.places().taken.remove(&self.id);
+    }
+
     /// When it has to make way.
     pub(super) async fn evicted(&self) {
         self.activity.evicted.cancelled().await;
@@ -111,7 +116,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.places().taken.remove(&self.id);
+        self.leave();
     }
 }
 
@@ -148,5 +153,9 @@ mod tests {
             assert!(place.evicted().now_or_never().is_none());
         }
         assert!(connections.places().taken.is_empty());
+        let place = connections.place().await;
+        place.leave();
+        assert!(connections.places().taken.is_empty(), "what has become a socket is no connection");
+        drop(place);
     }
 }

@@ -87,7 +87,7 @@ async fn connection(stream: TcpStream, pace: Pace, surface: Surface, ending: Can
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(128).max_buf_size(READ_BYTES).half_close(false);
     let stream = TokioIo::new(Paced::new(stream, pace, place.clone()));
-    let mut connection = pin!(builder.serve_connection(stream, service));
+    let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = place.evicted() => return debug!("a quiet connection makes way for a new one"),
@@ -99,6 +99,8 @@ async fn connection(stream: TcpStream, pace: Pace, surface: Surface, ending: Can
     if let Err(error) = result {
         debug!(%error, "connection ended");
     }
+    // What has become a socket lives on, and has a place of its own.
+    place.leave();
 }
 
 #[cfg(test)]

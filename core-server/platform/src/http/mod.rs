@@ -20,6 +20,7 @@ pub(crate) mod openapi;
 mod paced;
 mod plugins;
 mod request_log;
+pub(crate) mod sockets;
 
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +50,7 @@ use budget::{BodyBudget, RequestLimit};
 use compression::{Accepted, Compression};
 use cors::Cors;
 use gate::Gate;
+use sockets::ServerSockets;
 
 /// Largest body of a request to a plugin, if the settings do not say otherwise.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) max_body_bytes: usize,
     pub(crate) bodies: BodyBudget,
     pub(crate) requests: RequestLimit,
+    pub(crate) sockets: ServerSockets,
     /// Why the set that is mounted is not used.
     pub(crate) set_problem: OnceLock<String>,
     /// Once the core has started.
@@ -143,6 +146,9 @@ impl Surface {
         let path = request.uri().path();
         if path == openapi::PATH {
             return openapi::answer(&self.shared, request).await;
+        }
+        if sockets::has(path) {
+            return sockets::answer(&self.shared, request, correlation_id).await;
         }
         match plugins::mount(path) {
             Some(mount) => plugins::answer(&self.shared, mount, request, correlation_id).await,

@@ -10,6 +10,7 @@ use checkstack_control_api::report::PluginReason;
 use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
+use checkstack_signals::SignalBus;
 use futures::FutureExt as _;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
@@ -29,7 +30,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::plugin::{
     ACTIVATION_AT_LEAST, ACTIVATION_FACTOR, MaterialisedArtifact, Plugin, PluginEvents, PluginFailure, PluginJobs, PluginLoader,
-    PluginServices, ProbeDescription, ProbeOutcome,
+    PluginServices, PluginSignals, ProbeDescription, ProbeOutcome,
 };
 use crate::quarantine::Quarantine;
 use crate::secrets::SecretRevisions;
@@ -59,6 +60,8 @@ pub(crate) struct Stages {
     pub(crate) metrics: Metrics,
     /// For the events of plugins.
     pub(crate) events: EventBus,
+    /// For what plugins tell browsers.
+    pub(crate) signals: SignalBus,
     /// For what plugins may forget.
     pub(crate) caches: CacheManager,
     /// For the jobs of plugins.
@@ -227,6 +230,7 @@ impl Stages {
         let settings = has_database.then(|| Arc::new(PluginSettings::new(self.database.clone(), plugin_id.clone())) as _);
         let jobs = has_database.then(|| Arc::new(PluginJobs::new(self.queues.clone(), plugin_id.clone())));
         let events = has_database.then(|| Arc::new(PluginEvents::new(self.events.clone(), plugin_id.clone())));
+        let signals = Arc::new(PluginSignals::new(self.signals.clone(), plugin_id.clone()));
         let cache = plugin_id
             .as_str()
             .parse()
@@ -243,6 +247,7 @@ impl Stages {
             sql,
             jobs,
             events,
+            signals,
             cache: self.caches.scope(cache),
             peers,
         })

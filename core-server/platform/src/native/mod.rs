@@ -6,6 +6,7 @@ pub mod backends;
 mod database;
 mod procedures;
 mod settings;
+mod sockets;
 mod tasks;
 
 use std::panic::AssertUnwindSafe;
@@ -17,12 +18,14 @@ use checkstack_control_api::SealingKey;
 use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
+use checkstack_signals::SignalService;
 use futures::FutureExt as _;
 
 pub use self::audit::AuditLog;
 pub use self::database::{Migrations, NativeDatabase};
 pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
 pub use self::settings::{NativeSettings, SettingsError};
+pub use self::sockets::{SocketHandler, SocketRefusal, SocketRequest, SocketRouteError, SocketRoutes};
 pub use self::tasks::PluginTasks;
 use crate::identity::Identity;
 use crate::plugin::{Plugin, PluginFailure};
@@ -66,6 +69,10 @@ pub struct NativeServices {
     pub events: EventBus,
     /// The caches of all plugins.
     pub caches: CacheManager,
+    /// What browsers are told.
+    pub signals: SignalService,
+    /// Sockets of plugins: to be registered before the first request, while the plugin is made or initialised.
+    pub socket_routes: SocketRoutes,
     /// What all replicas have in common and nobody else: keys are derived from it.
     pub sealing_key: SealingKey,
 }

@@ -31,6 +31,7 @@ pub use self::services::{
 pub use self::work::{JobOutcome, PluginEvent, QueuedJob};
 pub use crate::events::PluginEvents;
 pub use crate::jobs::PluginJobs;
+pub use crate::signals::PluginSignals;
 
 /// A plugin that has been loaded, and not more: nothing of it has run but `describe`.
 #[async_trait]

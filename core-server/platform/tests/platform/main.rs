@@ -32,6 +32,7 @@ mod procedures;
 mod quarantine;
 mod secrets;
 mod settings;
+mod sockets;
 mod sql;
 mod swap_faults;
 mod taken_back;

@@ -63,6 +63,10 @@ impl Identity for Known {
         Ok(all.into_iter().filter(|(id, _)| objects.contains(id)).collect())
     }
 
+    async fn users_granted(&self, _: &[String], _: &RuleId) -> Result<BTreeSet<String>, NotIdentified> {
+        Err(NotIdentified::Unavailable("as scripted".into()))
+    }
+
     fn withhold(&self, headers: &mut HeaderMap) {
         headers.remove("authorization");
     }

@@ -14,6 +14,7 @@ mod log;
 mod plugins;
 mod resolver;
 mod settings;
+mod signals;
 mod sql;
 
 use std::borrow::Cow;

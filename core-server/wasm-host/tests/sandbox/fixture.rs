@@ -10,11 +10,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkstack_cache::CacheManager;
+use checkstack_events::{EventBus, Limits};
+use checkstack_jobs::{Patience, QueueManager, Timings};
 use checkstack_platform::plugin::{
     CallFailure, Caller, CodeCache, KeyValueError, KeyValueStore, MaterialisedArtifact, PeerPlugins, Plugin, PluginFailure, PluginLoader,
-    PluginRequest, PluginResponse, PluginServices, Setting, SettingsError, SettingsStore, SqlDatabase, SqlError, SqlRows, SqlStatement,
+    PluginRequest, PluginResponse, PluginServices, PluginSignals, Setting, SettingsError, SettingsStore, SqlDatabase, SqlError, SqlRows,
+    SqlStatement,
 };
 use checkstack_plugin_package::{Digest, Grants, PluginEntry, PluginId};
+use checkstack_signals::{NobodyKnows, SignalBus};
 use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
@@ -133,9 +137,17 @@ pub(crate) fn services() -> PluginServices {
         sql: None,
         jobs: None,
         events: None,
+        signals: Arc::new(PluginSignals::new(no_signals(), id("subject"))),
         cache: CacheManager::new().scope("subject".parse().unwrap()),
         peers: Arc::new(NoPeers),
     }
+}
+
+/// Over queues without a provider, in a server that knows no users.
+fn no_signals() -> SignalBus {
+    let patience = Patience { calls: Duration::from_millis(10), ..Patience::default() };
+    let events = EventBus::new(QueueManager::new(Timings::default(), patience), Limits::default());
+    SignalBus::new(events, Arc::default(), Arc::new(NobodyKnows))
 }
 
 pub(crate) fn services_with(change: impl FnOnce(&mut Grants)) -> PluginServices {

@@ -17,6 +17,9 @@
   (import "checkstack:plugin/cache@0.2.0" "get" (func $cache_get (param i32 i32 i32)))
   (import "checkstack:plugin/cache@0.2.0" "set" (func $cache_set (param i32 i32 i32 i32 i32 i64 i32)))
   (import "checkstack:plugin/cache@0.2.0" "delete-by-prefix" (func $cache_delete (param i32 i32 i32)))
+  (import "checkstack:plugin/signals@0.2.0" "broadcast" (func $broadcast (param i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/signals@0.2.0" "send-to-users" (func $to_users (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/signals@0.2.0" "send-to-authorized-users" (func $to_authorized (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   <imports>
 
   (memory (export "memory") <pages>)
@@ -41,6 +44,10 @@
   ;; list<subscription>: "subject.key", a broadcast, and worker group "key" with 3 retries
   (data (i32.const 2180) "\70\08\00\00\0b\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
   (data (i32.const 2204) "\70\08\00\00\0b\00\00\00\01\00\00\00\20\08\00\00\03\00\00\00\03\00\00\00")
+
+  ;; list<string>: "key"
+  (data (i32.const 2240) "\20\08\00\00\03\00\00\00")
+  (data (i32.const 2250) "key.read")
 
   (global $heap (mut i32) (i32.const 65536))
   (global $calls (mut i32) (i32.const 0))
@@ -344,6 +351,20 @@
     (if (i32.eq (local.get $letter) (i32.const 0x45))
       (then
         (call $emit (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    ;; B, U, A: sends the body as "key" to browsers: to all, to the user "key", to that user if they have been granted "key.read"
+    (if (i32.eq (local.get $letter) (i32.const 0x42))
+      (then
+        (call $broadcast (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    (if (i32.eq (local.get $letter) (i32.const 0x55))
+      (then
+        (call $to_users (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 2240) (i32.const 1) (i32.const 3400))
+        (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    (if (i32.eq (local.get $letter) (i32.const 0x41))
+      (then
+        (call $to_authorized (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 2240) (i32.const 1)
+          (i32.const 2250) (i32.const 8) (i32.const 3400))
         (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
     ;; c: what is cached under the key in the body
     (if (i32.eq (local.get $letter) (i32.const 0x63))

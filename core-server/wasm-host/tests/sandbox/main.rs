@@ -16,3 +16,4 @@ mod lifecycle;
 mod outgoing_http;
 mod pools;
 mod procedures;
+mod signals;

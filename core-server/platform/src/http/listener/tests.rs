@@ -66,6 +66,7 @@ impl Server {
             max_body_bytes: 1024 * 1024,
             bodies: BodyBudget::new(ANSWER_BYTES + 1024 * 1024),
             requests: RequestLimit::new(requests),
+            sockets: crate::http::sockets::ServerSockets::new(crate::SocketSettings::default(), &[]),
             set_problem: OnceLock::new(),
             core: OnceLock::new(),
             metrics: metrics.clone(),
@@ -163,4 +164,29 @@ async fn who_does_not_read_loses_the_connection_and_its_answer_is_freed() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(silent);
+}
+
+#[tokio::test]
+async fn a_socket_neither_makes_way_nor_takes_the_place_of_a_connection() {
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+
+    let server = Server::new(2, 4).await;
+    server.shared.gate.enter(Phase::Initialised);
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let url = format!("ws://{}/api/signals/ws", server.address);
+        let (socket, _) = tokio_tungstenite::client_async(url, server.connect().await).await.unwrap();
+        sockets.push(socket);
+    }
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        idle.push(server.connect().await);
+    }
+    assert!(server.get("/.checkstack/health").await.starts_with("HTTP/1.1 200"));
+    for socket in &mut sockets {
+        assert!(socket.next().await.unwrap().unwrap().into_text().unwrap().contains("connected"));
+        socket.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+        assert!(socket.next().await.unwrap().unwrap().into_text().unwrap().contains("pong"));
+    }
 }
