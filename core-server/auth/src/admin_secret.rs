@@ -79,7 +79,7 @@ pub(crate) async fn follow(directory: &Path, state: &State, stop: &CancellationT
 }
 
 async fn take_over(secret: &AdminSecret, state: &State) -> Result<(), NotTakenOver> {
-    let State { store, passwords, sign_in_failures, .. } = state;
+    let State { store, passwords, sign_in_attempts, .. } = state;
     check_strength(&secret.password)?;
     loop {
         let before = store.admin_secret().await?;
@@ -88,8 +88,7 @@ async fn take_over(secret: &AdminSecret, state: &State) -> Result<(), NotTakenOv
             && passwords.is(secret.password.clone(), Some(hash.clone())).await?
         {
             // Who has a new password may have tried it before it counted.
-            sign_in_failures.succeeded(&secret.username.to_lowercase());
-            return Ok(());
+            return Ok(sign_in_attempts.forget(&secret.username).await?);
         }
         let hash = passwords.hash(secret.password.clone()).await?;
         // False: another replica has, and it is to be seen whether from the same Secret.

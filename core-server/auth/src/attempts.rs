@@ -28,10 +28,6 @@ impl<Key: Hash + Eq + Send + Sync + 'static> Attempts<Key> {
     pub(crate) fn failed(&self, key: Key) {
         self.failures.get_with(key, Arc::default).fetch_add(1, Ordering::Relaxed);
     }
-
-    pub(crate) fn succeeded(&self, key: &Key) {
-        self.failures.invalidate(key);
-    }
 }
 
 #[cfg(test)]
@@ -47,14 +43,6 @@ mod tests {
         }
         assert!(!attempts.may(&"ada") && attempts.may(&"bob"));
         std::thread::sleep(Duration::from_millis(250));
-        assert!(attempts.may(&"ada"));
-    }
-
-    #[test]
-    fn a_success_wipes_the_slate() {
-        let attempts = Attempts::new(1, Duration::from_secs(60));
-        attempts.failed("ada");
-        attempts.succeeded(&"ada");
         assert!(attempts.may(&"ada"));
     }
 }

@@ -10,6 +10,7 @@ use rand::RngExt as _;
 use uuid::Uuid;
 
 use crate::cookies;
+use crate::service_keys::ServiceToken;
 
 const SECRET_CHARACTERS: usize = 32;
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -26,6 +27,8 @@ pub(crate) type SecretDigest = [u8; 32];
 pub(crate) enum Credential {
     /// The key of an application.
     Application(ApplicationKey),
+    /// A token of a service. If it does not count, nothing else does.
+    Service(ServiceToken),
     /// The token of a session.
     Session(SessionToken),
     /// Something that looks like a key, and is none: not even a session counts beside it.
@@ -46,17 +49,24 @@ pub(crate) struct SessionToken(String);
 impl Credential {
     /// Reads the headers of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some(key) = authorization.and_then(|value| value.strip_prefix("Bearer ")).filter(|key| key.starts_with("ck_")) {
-            return Some(ApplicationKey::parse(key).map_or(Self::Malformed, Self::Application));
+        let shown = headers.get(header::AUTHORIZATION).and_then(Self::of_authorization);
+        shown.or_else(|| SessionToken::of(headers).map(Self::Session))
+    }
+
+    /// None: it is not for us.
+    fn of_authorization(value: &HeaderValue) -> Option<Self> {
+        let bearer = value.to_str().ok()?.strip_prefix("Bearer ")?;
+        match bearer.starts_with("ck_") {
+            true => Some(ApplicationKey::parse(bearer).map_or(Self::Malformed, Self::Application)),
+            false => ServiceToken::parse(bearer).map(Self::Service),
         }
-        SessionToken::of(headers).map(Self::Session)
     }
 
     /// Tells it from all others, without containing it.
     pub(crate) fn digest(&self) -> SecretDigest {
         match self {
             Self::Application(key) => sha256(format!("application:{}:{}", key.id, key.secret).as_bytes()),
+            Self::Service(token) => sha256(&[b"service:", token.as_bytes()].concat()),
             Self::Session(token) => token.digest(),
             Self::Malformed => sha256(b"malformed"),
         }
@@ -125,7 +135,8 @@ impl fmt::Debug for SessionToken {
 
 /// Takes all proofs out of the headers of a request, and those that an answer would set.
 pub(crate) fn withhold(headers: &mut HeaderMap) {
-    if headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"Bearer ck_")) {
+    let is_ours = |value: &HeaderValue| value.as_bytes().starts_with(b"Bearer ck_") || Credential::of_authorization(value).is_some();
+    if headers.get_all(header::AUTHORIZATION).into_iter().any(is_ours) {
         headers.remove(header::AUTHORIZATION);
     }
     for (name, keep) in [(header::COOKIE, others as fn(&HeaderValue) -> Option<HeaderValue>), (header::SET_COOKIE, other)] {
@@ -162,7 +173,8 @@ fn other(value: &HeaderValue) -> Option<HeaderValue> {
     (!is_ours).then(|| value.clone())
 }
 
-fn sha256(bytes: &[u8]) -> SecretDigest {
+/// Of something that nobody can guess, or that nobody needs to know.
+pub(crate) fn sha256(bytes: &[u8]) -> SecretDigest {
     let mut result = [0; 32];
     result.copy_from_slice(digest(&SHA256, bytes).as_ref());
     result
@@ -173,6 +185,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// `{}`, `{"service":"x"}`, and no signature.
+    const SERVICE: &str = "Bearer e30.eyJzZXJ2aWNlIjoieCJ9.";
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
@@ -231,6 +246,8 @@ mod tests {
             ("x", "1"),
         ];
         assert_eq!(withheld(&mixed), are(&["cookie: a=1; b=2", "x: 1"]));
+        assert_eq!(withheld(&[("authorization", SERVICE)]), are(&[]));
+        assert_eq!(withheld(&[("authorization", "Basic of-the-plugin"), ("authorization", SERVICE)]), are(&[]));
         assert_eq!(withheld(&[("cookie", "ü=1; checkstack.session_token=x")]), are(&[]));
         let others = [
             ("authorization", "Bearer of-the-plugin"),
@@ -267,5 +284,7 @@ mod tests {
         let other = headers(&[("authorization", "Bearer of-something-else"), ("cookie", "checkstack.session_token=xyz")]);
         assert_eq!(Credential::of(&other), session("xyz"));
         assert_eq!(Credential::of(&HeaderMap::new()), None);
+        let service = headers(&[("authorization", SERVICE), ("cookie", "checkstack.session_token=xyz")]);
+        assert!(matches!(Credential::of(&service), Some(Credential::Service(_))), "not even a session counts beside it");
     }
 }

@@ -9,11 +9,16 @@ use async_trait::async_trait;
 use checkstack_calls::access::{AccessRule, Level, Permissions, Principal, RuleId};
 use checkstack_calls::gate::TeamGrants;
 use checkstack_platform::identity::{Identity, NotIdentified};
-use http::HeaderMap;
+use checkstack_plugin_package::PluginId;
+use http::{HeaderMap, HeaderValue};
 use moka::future::Cache;
+use serde_json::Value;
+use tracing::{error, info};
 
 use crate::attempts::Attempts;
 use crate::credential::{self, Credential, SecretDigest};
+use crate::service_keys::ServiceKeys;
+use crate::session_lifetime::SessionLifetime;
 use crate::store::{Store, StoreError};
 
 /// How long an answer is believed.
@@ -29,6 +34,8 @@ const UNKNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// See the module.
 pub struct Principals {
     store: Store,
+    service_keys: Arc<ServiceKeys>,
+    session_lifetime: SessionLifetime,
     found: Cache<SecretDigest, Option<Principal>>,
     anonymous: Cache<(), Arc<Permissions>>,
     remembered: Cache<SecretDigest, ()>,
@@ -36,9 +43,11 @@ pub struct Principals {
 }
 
 impl Principals {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, service_keys: Arc<ServiceKeys>, session_lifetime: SessionLifetime) -> Self {
         Self {
             store,
+            service_keys,
+            session_lifetime,
             found: Cache::builder().max_capacity(MAX_BELIEVED).time_to_live(BELIEVED).build(),
             anonymous: Cache::builder().max_capacity(1).time_to_live(BELIEVED).build(),
             remembered: Cache::builder().max_capacity(MAX_BELIEVED).time_to_idle(REMEMBERED).build(),
@@ -52,8 +61,8 @@ impl Principals {
         }
         let found = match &credential {
             Credential::Application(key) => self.store.application_with(key).await,
-            Credential::Session(token) => self.store.user_of_session(token).await,
-            Credential::Malformed => Ok(None),
+            Credential::Session(token) => self.store.user_of_session(token, self.session_lifetime).await,
+            Credential::Service(_) | Credential::Malformed => Ok(None),
         };
         let found = found.map_err(not_identified)?;
         match found {
@@ -68,6 +77,10 @@ impl Principals {
 impl Identity for Principals {
     async fn principal(&self, headers: &HeaderMap) -> Result<Option<Principal>, NotIdentified> {
         let Some(credential) = Credential::of(headers) else { return Ok(None) };
+        if let Credential::Service(token) = &credential {
+            // Which keys there are is remembered; a token costs nothing but its verification.
+            return Ok(self.service_keys.service_of(token).await.map_err(not_identified)?.map(Principal::Service));
+        }
         let digest = credential.digest();
         if let Some(found) = self.found.get(&digest).await {
             return Ok(found);
@@ -117,6 +130,28 @@ impl Identity for Principals {
             // What is believed of anybody may be less than they have been granted with the rules.
             self.anonymous.invalidate_all();
             self.found.invalidate_all();
+        }
+        Ok(())
+    }
+
+    async fn key_set(&self) -> Result<Option<Value>, NotIdentified> {
+        self.service_keys.key_set().await.map(Some).map_err(not_identified)
+    }
+
+    async fn credentials(&self, service: &PluginId) -> Result<HeaderValue, NotIdentified> {
+        let token = self.service_keys.token(service).await.map_err(|problem| {
+            error!(%service, %problem, "a service gets no token");
+            NotIdentified::Unavailable(problem.to_string())
+        })?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|problem| NotIdentified::Unavailable(problem.to_string()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    async fn forget_plugin(&self, plugin: &PluginId) -> Result<(), NotIdentified> {
+        if self.store.forget_plugin(plugin).await.map_err(not_identified)? {
+            info!(%plugin, "forgot the plugin's access rules and who had them");
         }
         Ok(())
     }

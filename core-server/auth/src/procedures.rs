@@ -13,10 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::attempts::Attempts;
 use crate::credential::ApplicationKey;
 use crate::password::{PasswordError, Passwords, check_strength};
-use crate::store::{Actor, Application, AuditRecord, Role, RuleInfo, Store, Team, TeamGrant, User};
+use crate::sign_in_attempts::SignInAttempts;
+use crate::store::{Actor, Application, AuditRecord, Role, RuleInfo, ServiceKeyInfo, Store, Team, TeamGrant, User};
 
 /// Entries of a list, unless its caller asks for fewer.
 const PAGE: u32 = 100;
@@ -25,8 +25,7 @@ const PAGE: u32 = 100;
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) passwords: Passwords,
-    /// By address, in lower case.
-    pub(crate) sign_in_failures: Attempts<String>,
+    pub(crate) sign_in_attempts: SignInAttempts,
     /// What people call the provider at which they may sign in.
     pub(crate) provider_name: Option<String>,
 }
@@ -79,6 +78,14 @@ pub(crate) fn procedures(plugin: PluginId) -> std::result::Result<Procedures<Sta
                 .guarded(authenticated, &["team.read"]),
             ProcedureDefinition::mutation("setObjectGrants", "Replaces what teams were granted of one object", set_object_grants)
                 .guarded(authenticated, &["team.manage"]),
+            ProcedureDefinition::query("getServiceKeys", "Keys that tokens of services are signed with, newest first", get_service_keys)
+                .guarded(authenticated, &["service-key.read"]),
+            ProcedureDefinition::mutation(
+                "revokeServiceKey",
+                "Has no token count that was signed with a key; another key signs from then on",
+                revoke_service_key,
+            )
+            .guarded(authenticated, &["service-key.manage"]),
             ProcedureDefinition::query("getAuditRecords", "Who changed what, newest first", get_audit_records)
                 .guarded(authenticated, &["audit.read"]),
         ],
@@ -102,6 +109,8 @@ fn access_rules() -> Vec<AccessRule> {
         rule("role", Level::Manage, "Add, change and remove roles"),
         rule("team", Level::Read, "See teams and what they were granted"),
         rule("team", Level::Manage, "Add, change and remove teams and what they were granted"),
+        rule("service-key", Level::Read, "See the keys that tokens of services are signed with"),
+        rule("service-key", Level::Manage, "Revoke keys that tokens of services are signed with"),
         rule("audit", Level::Read, "See who changed what"),
     ]
 }
@@ -227,10 +236,14 @@ struct ChangePassword {
 async fn change_password(state: Arc<State>, caller: Caller, input: ChangePassword) -> Result<()> {
     let actor = actor(&caller);
     let id = Id(actor.id.clone()).uuid()?;
+    // Whoever has somebody's session is not to find out the password with it.
+    let too_many = || CallError::with_message(ErrorCode::TooManyRequests, "too many attempts: wait some minutes");
+    let attempt = state.sign_in_attempts.begin_change(id).await?.ok_or_else(too_many)?;
     let current = state.store.password_hash(id).await?;
-    if !state.passwords.is(input.current_password.0, current).await? {
+    if !state.sign_in_attempts.check(attempt, &state.passwords, input.current_password.0, current).await? {
         return Err(CallError::with_message(ErrorCode::Forbidden, "the current password is another one"));
     }
+    state.sign_in_attempts.succeeded(attempt).await?;
     let hash = state.hashed(input.new_password).await?;
     Ok(state.store.set_password(actor, id, hash).await?)
 }
@@ -490,6 +503,20 @@ async fn set_object_grants(state: Arc<State>, caller: Caller, new: NewGrants) ->
     Ok(state.store.set_object_grants(actor(&caller), new.resource_type.0, new.resource_id.0, new.grants, new.team_only).await?)
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ServiceKeyInfos {
+    service_keys: Vec<ServiceKeyInfo>,
+}
+
+async fn get_service_keys(state: Arc<State>, _: Caller, (): ()) -> Result<ServiceKeyInfos> {
+    Ok(ServiceKeyInfos { service_keys: state.store.service_key_infos().await? })
+}
+
+async fn revoke_service_key(state: Arc<State>, caller: Caller, input: ById) -> Result<()> {
+    Ok(state.store.revoke_service_key(actor(&caller), input.id.uuid()?).await?)
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AuditPage {
@@ -529,6 +556,6 @@ mod tests {
             "what needs no rule is about the caller alone"
         );
         assert!(open.contains(&("getSignInMethods", UserType::Anonymous)), "but for what one needs to know to become somebody");
-        assert_eq!(offer.access_rules.len(), 9);
+        assert_eq!(offer.access_rules.len(), 11);
     }
 }

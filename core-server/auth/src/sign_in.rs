@@ -12,32 +12,24 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::error;
 
-use crate::attempts::Attempts;
 use crate::cookies;
 use crate::credential::SessionToken;
 use crate::json_answer::{self, respond};
 use crate::password::PasswordError;
 use crate::procedures::State;
+use crate::session_lifetime::SessionLifetime;
+use crate::sign_in_attempts::FAILURES_WITHIN;
 use crate::store::{SignedIn, StoreError};
 
-/// Failures with one address, on one replica,
-const MAX_FAILURES: u32 = 10;
-/// within this time.
-const FAILURES_WITHIN: Duration = Duration::from_secs(300);
 const MAX_EMAIL_BYTES: usize = 320;
 const MAX_PASSWORD_BYTES: usize = 1024;
 
 /// See the module.
 pub(crate) struct SignIn {
     state: Arc<State>,
-    session_lifetime: Duration,
+    session_lifetime: SessionLifetime,
     /// Whether browsers reach the instance by https in any case.
     is_encrypted: bool,
-}
-
-/// How often one may fail.
-pub(crate) fn failures() -> Attempts<String> {
-    Attempts::new(MAX_FAILURES, FAILURES_WITHIN)
 }
 
 #[derive(Deserialize)]
@@ -69,7 +61,7 @@ enum Refusal {
 }
 
 impl SignIn {
-    pub(crate) fn new(state: Arc<State>, session_lifetime: Duration, is_encrypted: bool) -> Self {
+    pub(crate) fn new(state: Arc<State>, session_lifetime: SessionLifetime, is_encrypted: bool) -> Self {
         Self { state, session_lifetime, is_encrypted }
     }
 
@@ -86,24 +78,19 @@ impl SignIn {
 
     async fn sign_in(&self, request: &PluginRequest) -> Result<PluginResponse, Refusal> {
         let EmailAndPassword { email, password } = read(request)?;
-        let State { store, passwords, sign_in_failures: failures, .. } = &*self.state;
+        let State { store, passwords, sign_in_attempts, .. } = &*self.state;
         let email = email.trim().to_lowercase();
-        if !failures.may(&email) {
-            return Err(Refusal::TooMany);
-        }
-        let (user, hash) = store.user_with_email(email.clone()).await?.unzip();
+        let attempt = sign_in_attempts.begin(&email).await?.ok_or(Refusal::TooMany)?;
+        let (user, hash) = store.user_with_email(email).await?.unzip();
         let hash = hash.flatten();
-        if !passwords.is(password, hash.clone()).await? {
-            failures.failed(email);
-            return Err(Refusal::Wrong);
-        }
-        let (Some(user), Some(hash)) = (user, hash) else { return Err(Refusal::Wrong) };
+        let is_right = sign_in_attempts.check(attempt, passwords, password, hash.clone()).await?;
+        let (true, Some(user), Some(hash)) = (is_right, user, hash) else { return Err(Refusal::Wrong) };
         let token = SessionToken::generate();
-        if !store.begin_session(&user, hash, &token, self.session_lifetime).await? {
+        if !store.begin_session(&user, hash, &token, self.session_lifetime, attempt).await? {
             return Err(Refusal::Wrong);
         }
-        failures.succeeded(&email);
-        let cookie = self.cookie(&request.headers, token.reveal(), self.session_lifetime);
+        // The browser keeps it for as long as it may be prolonged; here it is known when it ends.
+        let cookie = self.cookie(&request.headers, token.reveal(), self.session_lifetime.longest());
         Ok(respond(StatusCode::OK, &json!({ "user": shown(&user) }), cookie))
     }
 

@@ -115,6 +115,11 @@ impl DispatchTable {
         let _ = self.native.set(endpoints.into_iter().map(route).collect());
     }
 
+    /// Whether it is a part of the server.
+    pub(crate) fn is_native(&self, plugin_id: &PluginId) -> bool {
+        self.native.get().is_some_and(|native| native.contains_key(plugin_id))
+    }
+
     fn find(&self, plugin_id: &str) -> Option<Route> {
         let native = self.native.get().and_then(|native| native.get(plugin_id));
         native.cloned().or_else(|| self.routes.load().get(plugin_id).cloned())

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use checkstack_calls::access::{AccessRule, Permissions, Principal, RuleId};
 use checkstack_calls::gate::TeamGrants;
-use http::HeaderMap;
+use checkstack_plugin_package::PluginId;
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
 
 /// It is not said now. The same question may be answered later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +65,33 @@ pub trait Identity: Send + Sync {
     /// # Errors
     /// When it could not be taken note of: it is told again.
     async fn rules_defined(&self, rules: &BTreeMap<RuleId, AccessRule>) -> Result<(), NotIdentified>;
+
+    /// The public keys by which tokens of services are known (platform facts §6.2), a JSON Web Key Set. None: there are no such
+    /// tokens here.
+    ///
+    /// # Errors
+    /// When it is not known now.
+    async fn key_set(&self) -> Result<Option<Value>, NotIdentified> {
+        Ok(None)
+    }
+
+    /// The value of `Authorization` by which every replica takes a request for one of the plugin `service`, for some minutes. For
+    /// parts of the server alone: whoever has it is trusted as that plugin is.
+    ///
+    /// # Errors
+    /// When there is none now.
+    async fn credentials(&self, service: &PluginId) -> Result<HeaderValue, NotIdentified> {
+        Err(NotIdentified::Unavailable(format!("this server gives the service '{service}' no token")))
+    }
+
+    /// Told that a plugin is gone for good, with its data: nobody needs to know its access rules any more.
+    ///
+    /// # Errors
+    /// When it could not be taken note of: it is told again.
+    async fn forget_plugin(&self, plugin: &PluginId) -> Result<(), NotIdentified> {
+        let _ = plugin;
+        Ok(())
+    }
 }
 
 /// For a server that knows neither users nor applications.

@@ -3,6 +3,7 @@
 //! `serve` is the main container of a pod; `materialise` its init container, which brings the
 //! plugins of the mounted set to where the server finds them.
 
+mod dev_auth;
 mod logging;
 mod serve;
 mod settings;

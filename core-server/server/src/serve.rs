@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::LAST_THREADS;
 use crate::settings::Settings;
+use crate::{LAST_THREADS, dev_auth};
 
 /// Between the failure of the core and the end of the process, so that who asks is told why.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -25,6 +25,12 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
         Ok(signals) => signals,
         Err(problem) => return fail(&format!("signals cannot be watched: {problem}")),
     };
+    if settings.sign_in.wants_dev_auth() {
+        if let Err(refused) = dev_auth::check(&settings.server.listen, |variable| std::env::var_os(variable).is_some()) {
+            return fail(&refused.to_string());
+        }
+        dev_auth::warn_loudly();
+    }
     let listener = match TcpListener::bind(&*settings.server.listen).await {
         Ok(listener) => listener,
         Err(problem) => return fail(&format!("{:?} cannot be listened on: {problem}", settings.server.listen)),

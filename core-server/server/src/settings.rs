@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use checkstack_auth::{AuthSettings, BaseUrl, parse_oidc_settings};
+use checkstack_auth::{AuthSettings, BaseUrl, ServiceKeySettings, parse_oidc_settings};
 use checkstack_control_api::OidcSettings;
 use checkstack_platform::{
     ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CACHE_BYTES,
@@ -120,7 +120,10 @@ pub(crate) struct SignIn {
     /// Other origins whose pages may call the instance.
     #[arg(long, global = true, env = "CHECKSTACK_ALLOWED_ORIGINS", value_delimiter = ',')]
     allowed_origins: Vec<BaseUrl>,
-    /// Seconds for which one stays signed in.
+    /// Takes everybody for an admin. For developers on their own machine: refused in a cluster, and on addresses that others may reach.
+    #[arg(long, global = true, env = "CHECKSTACK_DEV_AUTH")]
+    dev_auth: bool,
+    /// Seconds for which one stays signed in without doing anything.
     #[arg(
         long,
         global = true,
@@ -187,6 +190,8 @@ impl Settings {
             base_url: self.sign_in.base_url.clone(),
             oidc: self.sign_in.oidc.clone(),
             oidc_directory: self.sign_in.oidc_dir.clone(),
+            service_keys: ServiceKeySettings::default(),
+            dev_auth: self.sign_in.dev_auth,
         }
     }
 }
@@ -195,6 +200,13 @@ impl Settings {
     /// What concerns secrets.
     pub(crate) fn secrets(&self) -> SecretsSettings {
         SecretsSettings { encryption_directory: self.instance.encryption_dir.clone(), mounted_directory: self.instance.secrets_dir.clone() }
+    }
+}
+
+impl SignIn {
+    /// Whether everybody is to be taken for an admin.
+    pub(crate) fn wants_dev_auth(&self) -> bool {
+        self.dev_auth
     }
 }
 

@@ -8,8 +8,9 @@ use checkstack_calls::gate::TeamGrants;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, sessions};
 use crate::credential::{ApplicationKey, SecretDigest, SessionToken};
+use crate::session_lifetime::SessionLifetime;
 
 /// The role that may do everything.
 pub(crate) const ADMIN: &str = "admin";
@@ -19,6 +20,14 @@ pub(crate) const USERS: &str = "users";
 pub(crate) const ANONYMOUS: &str = "anonymous";
 /// That of every application.
 pub(crate) const APPLICATIONS: &str = "applications";
+
+/// Somebody whose session may be worth prolonging.
+#[derive(FromRow)]
+struct InSession {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    is_due: bool,
+}
 
 #[derive(FromRow)]
 struct AccountRow {
@@ -43,20 +52,23 @@ fn rule_ids(texts: &[String]) -> BTreeSet<RuleId> {
 }
 
 impl Store {
-    /// The user of a session that has not ended.
-    pub(crate) async fn user_of_session(&self, token: &SessionToken) -> Result<Option<Principal>, StoreError> {
+    /// The user of a session that has not ended. Using it prolongs it, now and then.
+    pub(crate) async fn user_of_session(&self, token: &SessionToken, lifetime: SessionLifetime) -> Result<Option<Principal>, StoreError> {
         let digest = token.digest();
-        let row: Option<AccountRow> = self
+        let row: Option<InSession> = self
             .read(move |connection| {
-                Box::pin(
-                    sqlx::query_as(
+                Box::pin(async move {
+                    let row: Option<InSession> = sqlx::query_as(
                         "WITH member AS (
-                             SELECT u.id, u.name FROM plugin_auth.sessions s JOIN plugin_auth.users u ON u.id = s.user_id
+                             SELECT u.id, u.name,
+                                 coalesce(s.expires_at < s.ends_at_latest AND s.expires_at < now() + make_interval(secs => $4), false)
+                                     AS is_due
+                             FROM plugin_auth.sessions s JOIN plugin_auth.users u ON u.id = s.user_id
                              WHERE s.token_digest = $1 AND s.expires_at > now()
                          ), held AS (
                              SELECT role_id FROM plugin_auth.user_roles WHERE user_id = (SELECT id FROM member) UNION SELECT $2
                          )
-                         SELECT id, name,
+                         SELECT id, name, is_due,
                              EXISTS (SELECT FROM held WHERE role_id = $3) AS is_admin,
                              ARRAY(SELECT DISTINCT rule_id FROM plugin_auth.role_access_rules JOIN held USING (role_id)) AS rules,
                              ARRAY(SELECT team_id FROM plugin_auth.team_users WHERE user_id = member.id) AS teams
@@ -65,11 +77,17 @@ impl Store {
                     .bind(digest.to_vec())
                     .bind(USERS)
                     .bind(ADMIN)
-                    .fetch_optional(connection),
-                )
+                    .bind(lifetime.prolonged_below().as_secs_f64())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                    if row.as_ref().is_some_and(|row| row.is_due) {
+                        sessions::prolong(connection, digest, lifetime).await?;
+                    }
+                    Ok(row)
+                })
             })
             .await?;
-        Ok(row.map(|row| Principal::User(row.into_account())))
+        Ok(row.map(|row| Principal::User(row.account.into_account())))
     }
 
     /// The application with this key. That it was used is noted, once a minute.

@@ -7,7 +7,8 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Actor, SignedIn, Store, StoreError, audit, sessions};
+use super::sessions::{self, SessionEnd};
+use super::{Actor, SignedIn, Store, StoreError, audit};
 use crate::credential::SessionToken;
 use crate::oidc::ExternalUser;
 
@@ -42,7 +43,7 @@ pub(crate) enum NotAdmitted {
 
 impl Store {
     /// Begins a session of the user who is `external`. Issuer and subject say who that is, and nothing else; roles that groups
-    /// give are those of now.
+    /// give are those of now, and so it is not prolonged: they are asked for again when it has ended.
     pub(crate) async fn admit(
         &self,
         external: ExternalUser,
@@ -69,7 +70,8 @@ impl Store {
                 // Deleted at this moment.
                 let Some(user) = user else { return Ok(Err(NotAdmitted::Unknown)) };
                 let unknown_roles = set_group_roles(connection, &actor, id, &external.roles).await?;
-                sessions::insert(connection, &user, digest, lifetime, json!({ "issuer": external.issuer })).await?;
+                let ends = SessionEnd { unused: lifetime, latest: lifetime };
+                sessions::insert(connection, &user, digest, ends, json!({ "issuer": external.issuer })).await?;
                 Ok(Ok(Admitted { user: id, unknown_roles }))
             })
         })

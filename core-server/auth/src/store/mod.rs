@@ -2,10 +2,13 @@
 
 mod accounts;
 mod applications;
+mod attempts;
 mod audit;
 mod external;
 mod granted;
+mod purge;
 mod roles;
+mod service_keys;
 mod sessions;
 mod teams;
 mod users;
@@ -23,6 +26,7 @@ pub(crate) use applications::Application;
 pub(crate) use audit::{Audit, AuditRecord};
 pub(crate) use external::{AdmissionPolicy, NotAdmitted};
 pub(crate) use roles::{Role, RuleInfo};
+pub(crate) use service_keys::{ServiceKeyInfo, StoredServiceKey};
 pub(crate) use sessions::SignedIn;
 pub(crate) use teams::{Team, TeamGrant};
 pub(crate) use users::User;
@@ -32,6 +36,9 @@ pub(crate) const MIGRATIONS: Migrations = Migrations {
     steps: &[
         (1, "identity", include_str!("../../migrations/0001_identity.sql")),
         (2, "sign_in_at_providers", include_str!("../../migrations/0002_sign_in_at_providers.sql")),
+        (3, "service_keys", include_str!("../../migrations/0003_service_keys.sql")),
+        (4, "sliding_sessions", include_str!("../../migrations/0004_sliding_sessions.sql")),
+        (5, "sign_in_attempts", include_str!("../../migrations/0005_sign_in_attempts.sql")),
     ],
 };
 

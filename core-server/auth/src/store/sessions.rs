@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Actor, Store, StoreError, audit};
+use super::{Actor, Store, StoreError, attempts, audit};
 use crate::credential::{SecretDigest, SessionToken};
+use crate::session_lifetime::SessionLifetime;
+use crate::sign_in_attempts::Attempt;
 
 /// A user, as far as signing in needs to know.
 #[derive(Debug, Clone, FromRow)]
@@ -33,13 +35,14 @@ impl Store {
         Ok(row.map(|(id, email, name, hash)| (SignedIn { id, email, name }, hash)))
     }
 
-    /// Begins a session, unless the password has been changed since `password_hash` was read.
+    /// Begins a session, unless the password has been changed since `password_hash` was read. Then `attempt` was no guess.
     pub(crate) async fn begin_session(
         &self,
         user: &SignedIn,
         password_hash: String,
         token: &SessionToken,
-        lifetime: Duration,
+        lifetime: SessionLifetime,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
         let (user, digest) = (user.clone(), token.digest());
         self.change(move |connection| {
@@ -53,7 +56,9 @@ impl Store {
                 if known.is_none() {
                     return Ok(false);
                 }
-                insert(connection, &user, digest, lifetime, json!({})).await?;
+                attempts::forget(connection, attempt.0).await?;
+                let ends = SessionEnd { unused: lifetime.unused(), latest: lifetime.longest() };
+                insert(connection, &user, digest, ends, json!({})).await?;
                 Ok(true)
             })
         })
@@ -97,20 +102,48 @@ impl Store {
     }
 }
 
+/// When a session ends, from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionEnd {
+    /// When it is not used.
+    pub(super) unused: Duration,
+    /// However it is used.
+    pub(super) latest: Duration,
+}
+
+/// Has a session that is used last on, unless that was done lately.
+pub(super) async fn prolong(connection: &mut PgConnection, digest: SecretDigest, lifetime: SessionLifetime) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE plugin_auth.sessions SET expires_at = least(now() + make_interval(secs => $2), ends_at_latest)
+         WHERE token_digest = $1 AND expires_at < ends_at_latest AND expires_at < now() + make_interval(secs => $3)
+             AND expires_at > now()",
+    )
+    .bind(digest.to_vec())
+    .bind(lifetime.unused().as_secs_f64())
+    .bind(lifetime.prolonged_below().as_secs_f64())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// With a record of it.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     user: &SignedIn,
     digest: SecretDigest,
-    lifetime: Duration,
+    ends: SessionEnd,
     details: Value,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO plugin_auth.sessions (token_digest, user_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))")
-        .bind(digest.to_vec())
-        .bind(user.id)
-        .bind(lifetime.as_secs_f64())
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO plugin_auth.sessions (token_digest, user_id, expires_at, ends_at_latest)
+         VALUES ($1, $2, now() + make_interval(secs => $3), now() + make_interval(secs => $4))",
+    )
+    .bind(digest.to_vec())
+    .bind(user.id)
+    .bind(ends.unused.as_secs_f64())
+    .bind(ends.latest.as_secs_f64())
+    .execute(&mut *connection)
+    .await?;
     let actor = Actor { kind: "user", id: user.id.to_string(), name: user.name.clone(), may: Permissions::None };
     audit::record(connection, &actor, "session.begin", &format!("user:{}", user.id), details).await
 }

@@ -162,7 +162,7 @@ async fn purge(
     let core = core(&shared)?;
     let plugin_id: PluginId =
         plugin_id.parse().map_err(|error| ControlFailure::new(StatusCode::BAD_REQUEST, "invalid_plugin_id", format!("{error}")))?;
-    if core.lifecycle.has(&plugin_id) {
+    if core.lifecycle.has(&plugin_id) || shared.table.is_native(&plugin_id) {
         return Err(ControlFailure::new(
             StatusCode::CONFLICT,
             "plugin_in_use",
@@ -176,6 +176,7 @@ async fn purge(
     jobs::forget(&core.queues, &plugin_id).await?;
     events::forget(&core.events, &plugin_id).await?;
     caches::forget(&core.caches, &plugin_id).await?;
+    shared.identity().forget_plugin(&plugin_id).await?;
     if found {
         info!(plugin = %plugin_id, "purged the plugin's data");
     }

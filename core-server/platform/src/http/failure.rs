@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::json_response;
 use crate::artifacts::{MAX_ARTIFACT_BYTES, StoreError};
 use crate::database::DatabaseError;
+use crate::identity::NotIdentified;
 use crate::lifecycle::Rejected;
 
 /// Why a call of the control API was refused.
@@ -93,6 +94,12 @@ impl From<CacheError> for ControlFailure {
             true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache_unavailable", error.to_string()).retry_after("2"),
             false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "cache_refused", error.to_string()),
         }
+    }
+}
+
+impl From<NotIdentified> for ControlFailure {
+    fn from(error: NotIdentified) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "identity_unavailable", error.to_string()).retry_after("2")
     }
 }
 

@@ -15,6 +15,7 @@ mod cors;
 mod failure;
 pub(crate) mod gate;
 mod headers;
+mod key_set;
 pub(crate) mod listener;
 pub(crate) mod openapi;
 mod paced;
@@ -144,8 +145,10 @@ impl Surface {
 
     async fn answer_caller(&self, request: Request, correlation_id: String) -> Response {
         let path = request.uri().path();
-        if path == openapi::PATH {
-            return openapi::answer(&self.shared, request).await;
+        match path {
+            openapi::PATH => return openapi::answer(&self.shared, request).await,
+            key_set::PATH => return key_set::answer(&self.shared, request.method()).await,
+            _ => {}
         }
         if sockets::has(path) {
             return sockets::answer(&self.shared, request, correlation_id).await;

@@ -12,6 +12,7 @@ mod packages;
 mod postgres;
 
 mod cache;
+mod dev_auth;
 mod granted;
 mod identity;
 mod oidc;

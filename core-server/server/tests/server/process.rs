@@ -89,6 +89,11 @@ impl Pod {
         self
     }
 
+    pub(crate) fn without(mut self, variable: &str) -> Self {
+        self.environment.remove(variable);
+        self
+    }
+
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.directory.path().join(file)
     }
