@@ -27,7 +27,7 @@ pub(crate) enum PluginCommand {
     /// Make the package (.tgz) of a plugin
     ///
     /// Checks package.json, the WebAssembly component and the migrations, says everything that is
-    /// wrong with them, and packs them with README and LICENSE. A core module, as cargo makes it
+    /// wrong with them, and packs them with README, LICENSE and the files for browsers. A core module, as cargo makes it
     /// for wasm32-unknown-unknown, becomes a component on the way. The same files always give the
     /// same package.
     Pack(PackArguments),

@@ -21,6 +21,8 @@ struct Inspection {
     #[serde(flatten)]
     interface: ComponentInterface,
     migrations: Vec<MigrationSummary>,
+    /// Files for browsers.
+    assets: Vec<String>,
 }
 
 /// The plugin world of a package, and that of this release.
@@ -71,6 +73,7 @@ impl Inspection {
             size: package.size,
             interface: package.interface,
             migrations: package.migrations.iter().map(MigrationSummary::of).collect(),
+            assets: package.assets.into_keys().collect(),
         }
     }
 }
@@ -109,5 +112,6 @@ fn text(inspection: &Inspection) -> String {
             format!("{:04}_{}{note}", migration.version, migration.name)
         }),
     );
+    table.rows("For browsers", (!inspection.assets.is_empty()).then(|| format!("{} files", inspection.assets.len())));
     table.to_string()
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use checkstack_plugin_package::metadata::{DEFAULT_MIGRATIONS_DIRECTORY, PackageMetadata};
 use checkstack_plugin_package::package::{MAX_COMPONENT_BYTES, MAX_METADATA_BYTES};
-use checkstack_plugin_package::{archive, migrations};
+use checkstack_plugin_package::{archive, assets, migrations};
 use serde_json::Value;
 
 use crate::componentise::{Component, componentise};
@@ -47,6 +47,11 @@ pub(crate) fn read(directory: &Path, wasm: Option<&Path>) -> anyhow::Result<Sour
         BTreeMap::new()
     });
 
+    let assets = places.frontend.as_ref().map(|folder| read_assets(directory, folder)).transpose().unwrap_or_else(|error| {
+        problems.push(format!("{error:#}"));
+        None
+    });
+
     let (Ok(metadata), Some(component), true) = (metadata, component, problems.is_empty()) else {
         if problems.is_empty() {
             problems.push("package.json: checkstack.wasm is required: only plugins that run in the server can be packed".into());
@@ -55,6 +60,7 @@ pub(crate) fn read(directory: &Path, wasm: Option<&Path>) -> anyhow::Result<Sour
     };
     let was_core_module = component.was_core_module;
     files.extend(migrations);
+    files.extend(assets.unwrap_or_default());
     files.insert("package.json".into(), document);
     files.extend(metadata.checkstack.wasm.clone().map(|name| (name, component.bytes)));
     Ok(Source { metadata, files, was_core_module })
@@ -66,6 +72,8 @@ struct Places {
     /// Without a slash at its end.
     migrations: String,
     migrations_are_named: bool,
+    /// Likewise.
+    frontend: Option<String>,
 }
 
 impl Places {
@@ -78,6 +86,7 @@ impl Places {
             wasm: text("/checkstack/wasm"),
             migrations_are_named: migrations.is_some(),
             migrations: migrations.map_or_else(|| DEFAULT_MIGRATIONS_DIRECTORY.to_owned(), |path| plain(&path)),
+            frontend: text("/checkstack/frontend").map(|path| plain(&path)),
         }
     }
 }
@@ -106,6 +115,36 @@ fn read_migrations(directory: &Path, places: &Places) -> Result<BTreeMap<String,
     let result = migrations::read(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
     result.map_err(|error| error.problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect::<Vec<_>>())?;
     Ok(files.into_iter().map(|(name, content)| (format!("{}/{name}", places.migrations), content)).collect())
+}
+
+/// The files for browsers by their paths within the package.
+fn read_assets(directory: &Path, folder: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut bytes = 0;
+    let mut folders = vec![(directory.join(folder), folder.to_owned())];
+    while let Some((place, path)) = folders.pop() {
+        let unreadable = || format!("cannot read the files for browsers in {}", place.display());
+        for entry in fs::read_dir(&place).with_context(unreadable)? {
+            let entry = entry.with_context(unreadable)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let (place, path) = (entry.path(), format!("{path}/{name}"));
+            let kind = entry.file_type().with_context(unreadable)?;
+            anyhow::ensure!(!kind.is_symlink(), "{} is a link; links are not allowed in a package", place.display());
+            if assets::is_hidden(&name) {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push((place, path));
+            } else {
+                let content = read_file(&place, assets::MAX_ASSETS_BYTES)?;
+                bytes += content.len() as u64;
+                files.insert(path, content);
+                assets::check(folder, files.len(), bytes)?;
+            }
+        }
+    }
+    assets::check(folder, files.len(), bytes)?;
+    Ok(files)
 }
 
 fn read_documents(directory: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {

@@ -8,6 +8,7 @@
 //! reason why not. [`pack`](mod@pack) is the way back.
 
 pub mod archive;
+pub mod assets;
 pub mod canonical;
 pub mod component;
 pub mod digest;
@@ -23,6 +24,7 @@ pub mod plugin_id;
 pub mod plugin_set;
 
 pub use archive::{Archive, ArchiveError};
+pub use assets::InvalidAssets;
 pub use component::{ComponentError, ComponentInterface};
 pub use digest::Digest;
 pub use integrity::{Integrity, IntegrityMismatch, InvalidIntegrity};

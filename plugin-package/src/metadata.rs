@@ -82,6 +82,9 @@ pub struct CheckstackMetadata {
     pub dependencies: BTreeMap<PluginId, String>,
     /// The directory of SQL migrations within the package.
     pub migrations: String,
+    /// The directory of files for browsers within the package: the plugin's part of the web UI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<String>,
 }
 
 /// Kinds of packages.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::archive::{Archive, ArchiveError, PACKAGE_PREFIX};
+use crate::assets::{self, InvalidAssets};
 use crate::component::{ComponentError, ComponentInterface};
 use crate::metadata::{InvalidMetadata, PackageMetadata, PluginType};
 use crate::migrations::{self, InvalidMigrations, Migration};
@@ -32,6 +33,8 @@ pub struct PluginPackage {
     pub interface: ComponentInterface,
     /// In order.
     pub migrations: Vec<Migration>,
+    /// Files for browsers, by path below their directory.
+    pub assets: BTreeMap<String, Vec<u8>>,
 }
 
 /// Why a package cannot be run. None of these passes by waiting: the package must change.
@@ -76,6 +79,9 @@ pub enum PackageError {
     /// The migrations break rules.
     #[error(transparent)]
     Migrations(#[from] InvalidMigrations),
+    /// The files for browsers break rules.
+    #[error(transparent)]
+    Assets(#[from] InvalidAssets),
 }
 
 impl PackageError {
@@ -106,6 +112,8 @@ impl PluginPackage {
         let component_name = format!("{PACKAGE_PREFIX}{wasm}");
         let migrations_prefix = format!("{PACKAGE_PREFIX}{}/", metadata.checkstack.migrations);
         check_sizes(&archive, &component_name, &wasm, &migrations_prefix)?;
+        let frontend = metadata.checkstack.frontend.as_deref();
+        let assets = frontend.map(|directory| assets::read(&archive, directory)).transpose()?.unwrap_or_default();
 
         let is_migration = |name: &str| name.starts_with(&migrations_prefix) && name.ends_with(".sql");
         let mut files = archive.extract(|name| name == component_name || is_migration(name))?;
@@ -113,6 +121,7 @@ impl PluginPackage {
         let interface = ComponentInterface::of(&component).map_err(|error| PackageError::Component { path: wasm, error })?;
         Ok(Self {
             migrations: read_migrations(&files, &migrations_prefix)?,
+            assets,
             metadata,
             plugin_id,
             digest: Digest::of(bytes),

@@ -94,6 +94,9 @@ pub struct Grants {
     /// Secrets of the instance that its configuration may refer to, by their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Scripts in the web UI, which act in the name of whoever looks at it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frontend: bool,
     /// Bytes of linear memory of one instance.
     pub memory_bytes: u64,
     /// Milliseconds that one call into the plugin may take.
@@ -149,6 +152,7 @@ impl Default for Grants {
             http: HttpGrant::default(),
             database: false,
             secrets: Vec::new(),
+            frontend: false,
             memory_bytes: Self::DEFAULT_MEMORY_BYTES,
             deadline_milliseconds: Self::DEFAULT_DEADLINE_MILLISECONDS,
             unknown: Map::new(),
@@ -263,6 +267,16 @@ mod tests {
         let hash = |set: PluginSet| set.hash().unwrap();
         assert_eq!(hash(set(1, vec![entry("a")])), hash(set(2, vec![entry("a")])));
         assert_ne!(hash(set(1, vec![entry("a")])), hash(set(1, vec![entry("b")])));
+    }
+
+    #[test]
+    fn a_part_of_the_web_ui_is_granted_in_so_many_words() {
+        let document = serde_json::to_value(entry("a")).unwrap();
+        assert_eq!(document["grants"].get("frontend"), None, "the hash of what was there before is as it was");
+        let mut granted = document.clone();
+        granted["grants"]["frontend"] = true.into();
+        let frontend = |document: Value| serde_json::from_value::<PluginEntry>(document).unwrap().grants.understood().frontend;
+        assert_eq!((frontend(document), frontend(granted)), (false, true));
     }
 
     #[test]

@@ -38,6 +38,25 @@ fn a_package_has_what_belongs_into_it_and_nothing_else() {
 }
 
 #[test]
+fn files_for_browsers_are_packed_from_the_folder_that_is_named() {
+    let plugin = PluginDirectory::new();
+    let mut metadata = metadata();
+    metadata["checkstack"]["frontend"] = json!("./ui/");
+    plugin.write("package.json", metadata.to_string().as_bytes());
+    let failed = checkstack(&["plugin", "pack", plugin.path()]).errors();
+    assert!(failed.len() == 1 && failed[0].contains("cannot read the files for browsers in"), "{failed:?}");
+    for (file, content) in [("ui/main.js", "main"), ("ui/chunks/a.js", "a"), ("ui/.env", "hidden")] {
+        plugin.write(file, content.as_bytes());
+    }
+    checkstack(&["plugin", "pack", plugin.path()]).success();
+    let package = PluginPackage::read(&fs::read(plugin.package_path()).unwrap()).unwrap();
+    assert_eq!(package.assets.keys().collect::<Vec<_>>(), ["chunks/a.js", "main.js"]);
+    std::os::unix::fs::symlink("/etc/passwd", plugin.file("ui/link")).unwrap();
+    let failed = checkstack(&["plugin", "pack", plugin.path()]).errors();
+    assert!(failed.len() == 1 && failed[0].contains("links are not allowed in a package"), "{failed:?}");
+}
+
+#[test]
 fn the_same_plugin_gives_the_same_package() {
     let pack = || {
         let plugin = PluginDirectory::new();

@@ -62,6 +62,9 @@ pub struct Procedure {
     /// JSON Schema. None: it gives nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// It answers with a stream of events, each of which is an output. Plugins of the server only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub event_stream: bool,
     /// One line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
@@ -98,6 +101,12 @@ pub enum InvalidContract {
     /// A rule about an object, without a rule.
     #[error("procedure '{0}' has instanceAccess, but no access rule that it is about")]
     InstanceWithoutRule(String),
+    /// Something that plugins in the sandbox cannot do.
+    #[error("procedure '{0}' has eventStream: only parts of the server can answer with a stream of events")]
+    EventStream(String),
+    /// Objects that would have to be left out of each event.
+    #[error("procedure '{0}' has eventStream: its instanceAccess can be an idParam only")]
+    EventStreamOfObjects(String),
     /// Not a resource.
     #[error("access rule '{0}': a resource consists of letters, digits, - and _, 100 at most")]
     Resource(String),
@@ -138,6 +147,8 @@ pub struct OfferedProcedure {
     pub input: Option<Schema>,
     /// None: it gives nothing.
     pub output: Option<Schema>,
+    /// It answers with a stream of events, each of which is an output.
+    pub event_stream: bool,
     /// One line.
     pub summary: String,
     /// For whoever calls it.
@@ -150,6 +161,17 @@ impl Contract {
     /// # Errors
     /// When something in it is wrong.
     pub fn offer(self, plugin: PluginId) -> Result<Offer, InvalidContract> {
+        match self.procedures.iter().find(|(_, procedure)| procedure.event_stream) {
+            Some((path, _)) => Err(InvalidContract::EventStream(path.clone())),
+            None => self.native_offer(plugin),
+        }
+    }
+
+    /// The same for a part of the server, which can do more.
+    ///
+    /// # Errors
+    /// When something in it is wrong.
+    pub fn native_offer(self, plugin: PluginId) -> Result<Offer, InvalidContract> {
         if self.procedures.len() > MAX_ENTRIES || self.access_rules.len() > MAX_ENTRIES {
             return Err(InvalidContract::TooLarge(self.procedures.len(), self.access_rules.len()));
         }
@@ -189,6 +211,9 @@ impl Procedure {
         if self.instance_access.is_some() && rules.is_empty() {
             return Err(InvalidContract::InstanceWithoutRule(path.to_owned()));
         }
+        if self.event_stream && matches!(self.instance_access, Some(InstanceAccess::ListKey(_) | InstanceAccess::RecordKey(_))) {
+            return Err(InvalidContract::EventStreamOfObjects(path.to_owned()));
+        }
         let schema = |what: &'static str, json: Option<Value>| {
             let invalid =
                 |error: crate::schema::InvalidSchema| InvalidContract::Schema { procedure: path.to_owned(), what, message: error.0 };
@@ -204,6 +229,7 @@ impl Procedure {
             },
             input: schema("input", self.input)?,
             output: schema("output", self.output)?,
+            event_stream: self.event_stream,
             summary: self.summary,
             description: self.description,
         })
@@ -306,6 +332,23 @@ mod tests {
         assert_eq!(refusal(json!({ "accessRules": [rule("a"), rule("a")] })), "access rule 'catalog.a.read' is defined twice");
         let many: serde_json::Map<String, Value> = (0..501).map(|index| (format!("p{index}"), query(json!({})))).collect();
         assert_eq!(refusal(json!({ "procedures": many })), "it has 501 procedures and 0 access rules; 500 of each are the limit");
+    }
+
+    #[test]
+    fn streams_of_events_are_for_parts_of_the_server() {
+        let stream = |more: Value| {
+            let mut procedure = json!({ "operation": "query", "eventStream": true, "access": ["system.read"] });
+            procedure.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<Contract>(with_procedure("watch", procedure)).unwrap()
+        };
+        let plugin = || "catalog".parse::<PluginId>().unwrap();
+        assert_eq!(stream(json!({})).offer(plugin()).unwrap_err(), InvalidContract::EventStream("watch".into()));
+        assert!(stream(json!({})).native_offer(plugin()).unwrap().procedures["watch"].event_stream);
+        assert!(stream(json!({ "instanceAccess": { "idParam": "id" } })).native_offer(plugin()).is_ok());
+        for key in ["listKey", "recordKey"] {
+            let refused = stream(json!({ "instanceAccess": { key: "systems" } })).native_offer(plugin()).unwrap_err();
+            assert_eq!(refused, InvalidContract::EventStreamOfObjects("watch".into()));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`gate`] decides whether a [`Principal`](access::Principal) may.
 //! - [`envelope`], [`query_string`] and [`error`] are the wire: JSON with a note of the types that JSON lacks, query
 //!   strings with brackets, error objects.
+//! - [`event_stream`] is the wire of procedures that answer with events.
 //! - [`openapi`] describes it to others.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests"))]
@@ -12,6 +13,7 @@ pub mod access;
 pub mod contract;
 pub mod envelope;
 pub mod error;
+pub mod event_stream;
 pub mod gate;
 pub mod instance;
 pub mod native_type;

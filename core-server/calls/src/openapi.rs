@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::contract::{Offer, OfferedProcedure, Operation};
 use crate::error::ErrorCode;
+use crate::event_stream;
 use crate::gate::UserType;
 use crate::schema::{Schema, resolve};
 
@@ -125,6 +126,12 @@ fn responses(procedure: &OfferedProcedure, plugin: &str, id: &str, components: &
     if let (Some(output), Some(fields)) = (&procedure.output, done.as_object_mut()) {
         fields.insert("content".into(), content(&components.place(output, plugin, &format!("{id}.Output"))));
     }
+    if let (true, Some(fields)) = (procedure.event_stream, done.as_object_mut()) {
+        let schema =
+            fields.get("content").and_then(|content| content.pointer("/application~1json/schema")).cloned().unwrap_or_else(|| json!({}));
+        fields.insert("description".into(), json!(EVENT_STREAM));
+        fields.insert("content".into(), json!({ event_stream::CONTENT_TYPE: { "schema": schema } }));
+    }
     let error = json!({ "$ref": "#/components/responses/Error" });
     let mut responses = Map::from_iter([("200".to_owned(), done)]);
     let mut codes = FAILURES.to_vec();
@@ -134,6 +141,9 @@ fn responses(procedure: &OfferedProcedure, plugin: &str, id: &str, components: &
     responses.extend(codes.into_iter().map(|code| (code.status().as_str().to_owned(), error.clone())));
     Value::Object(responses)
 }
+
+const EVENT_STREAM: &str =
+    "Server-sent events: `message`, whose data is of this schema, any number of times; then `done`, or `error` with what went wrong.";
 
 fn content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
@@ -341,6 +351,15 @@ mod tests {
         assert_eq!(other["security"], json!([]));
         let statuses: Vec<&String> = other["responses"].as_object().unwrap().keys().collect();
         assert_eq!(statuses, ["200", "400", "404", "408", "409", "413", "415", "422", "429", "500", "502", "503", "504"]);
+    }
+
+    #[test]
+    fn a_stream_of_events_is_described_by_one_of_them() {
+        let contract = json!({ "procedures": { "b": { "operation": "query", "eventStream": true, "output": { "type": "integer" } } } });
+        let offer = serde_json::from_value::<Contract>(contract).unwrap().native_offer("a".parse().unwrap()).unwrap();
+        let answer = document([&offer], "/")["paths"]["/rest/a/b"]["get"]["responses"]["200"].clone();
+        assert_eq!(answer["content"], json!({ "text/event-stream": { "schema": { "type": "integer" } } }));
+        assert!(answer["description"].as_str().unwrap().starts_with("Server-sent events"));
     }
 
     #[test]

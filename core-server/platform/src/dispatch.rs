@@ -18,12 +18,13 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
+use crate::artifacts::ArtifactAssets;
 use crate::identity::{Identity, Nobody};
 use crate::metrics::{CallMetrics, CallOutcome};
 use crate::plugin::{
     CallFailure, Description, JobOutcome, MAX_CALL_DEPTH, PeerPlugins, Plugin, PluginEvent, PluginRequest, PluginResponse, QueuedJob, Usage,
 };
-use crate::procedures;
+use crate::procedures::{self, Answer};
 use crate::quarantine::{Admission, Ended, Quarantine, Refused};
 
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
@@ -43,8 +44,20 @@ pub(crate) struct Endpoint {
     users: TaskTracker,
     metrics: CallMetrics,
     quarantine: Quarantine,
+    /// None: a part of the server.
+    package: Option<ServedPackage>,
     /// A part of the server.
     is_native: bool,
+}
+
+/// The package that a plugin comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct ServedPackage {
+    /// As npm calls it.
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Files for browsers, if it has any and may have them served.
+    pub(crate) assets: Option<ArtifactAssets>,
 }
 
 /// Where calls to a plugin go.
@@ -146,12 +159,23 @@ impl DispatchTable {
 
     /// For a call from outside.
     pub(crate) fn enter(&self, plugin_id: &str) -> Result<Call, NoRoute> {
+        let find = || match self.find(plugin_id) {
+            Some(Route::Serving(endpoint)) => Ok(endpoint),
+            Some(Route::NotServing) => Err(NoRoute::NotServing),
+            None => Err(NoRoute::Unknown),
+        };
+        Self::enter_found(find)
+    }
+
+    /// For something that lies in the package of this name.
+    pub(crate) fn enter_package(&self, name: &str) -> Option<Call> {
+        let is_named = |endpoint: &Arc<Endpoint>| endpoint.package().is_some_and(|package| package.name == name);
+        Self::enter_found(|| self.serving().into_iter().find(is_named).ok_or(NoRoute::Unknown)).ok()
+    }
+
+    fn enter_found(find: impl Fn() -> Result<Arc<Endpoint>, NoRoute>) -> Result<Call, NoRoute> {
         loop {
-            let endpoint = match self.find(plugin_id) {
-                Some(Route::Serving(endpoint)) => endpoint,
-                Some(Route::NotServing) => return Err(NoRoute::NotServing),
-                None => return Err(NoRoute::Unknown),
-            };
+            let endpoint = find()?;
             let token = endpoint.calls.token();
             // Closed between the look and the token: the table has changed since.
             if endpoint.calls.is_closed() {
@@ -170,7 +194,22 @@ impl Endpoint {
         metrics: CallMetrics,
         quarantine: Quarantine,
     ) -> Self {
-        Self { plugin_id, plugin, deadline, calls: TaskTracker::new(), users: TaskTracker::new(), metrics, quarantine, is_native: false }
+        Self {
+            plugin_id,
+            plugin,
+            deadline,
+            calls: TaskTracker::new(),
+            users: TaskTracker::new(),
+            metrics,
+            quarantine,
+            package: None,
+            is_native: false,
+        }
+    }
+
+    /// The same, from this package.
+    pub(crate) fn with_package(self, package: ServedPackage) -> Self {
+        Self { package: Some(package), ..self }
     }
 
     /// For a part of the server. It has no quarantine: others would not be better off without it.
@@ -186,6 +225,11 @@ impl Endpoint {
     /// Whether it is a part of the server.
     pub(crate) fn is_native(&self) -> bool {
         self.is_native
+    }
+
+    /// The package that it comes from; a part of the server comes from none.
+    pub(crate) fn package(&self) -> Option<&ServedPackage> {
+        self.package.as_ref()
     }
 
     pub(crate) fn plugin_id(&self) -> &PluginId {
@@ -211,13 +255,13 @@ impl Endpoint {
         tokio::time::timeout(deadline, self.calls.wait()).await.is_ok() && unused
     }
 
-    async fn call(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+    async fn call(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<Answer, CallFailure> {
         if request.depth >= MAX_CALL_DEPTH {
             return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), Instant::now());
         }
-        self.watched(procedures::answer(self, identity, mount, request), |response| match response.status.is_server_error() {
-            true => CallOutcome::ServerError,
-            false => CallOutcome::Answered,
+        self.watched(procedures::answer(self, identity, mount, request), |answer| match answer {
+            Answer::Whole(response) if response.status.is_server_error() => CallOutcome::ServerError,
+            Answer::Whole(_) | Answer::Events(_) => CallOutcome::Answered,
         })
         .await
     }
@@ -287,14 +331,24 @@ impl Call {
         self.endpoint.plugin.offer().is_some_and(|offer| route::find(offer, mount, method, path).is_some())
     }
 
+    /// The files for browsers of the version that is called.
+    pub(crate) fn assets(&self) -> Option<&ArtifactAssets> {
+        self.endpoint.package()?.assets.as_ref()
+    }
+
     /// Whether the plugin is a part of the server.
     pub(crate) fn is_to_native(&self) -> bool {
         self.endpoint.is_native
     }
 
     /// `identity` says who sent it, where the request itself does not.
-    pub(crate) async fn make(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<PluginResponse, CallFailure> {
+    pub(crate) async fn make(&self, identity: &dyn Identity, mount: Mount, request: PluginRequest) -> Result<Answer, CallFailure> {
         self.endpoint.call(identity, mount, request).await
+    }
+
+    /// Who is called.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Has a job done.
@@ -339,7 +393,11 @@ impl PeerPlugins for Peers {
         let Some(peer) = self.bound.get().and_then(|bound| bound.get(target)) else { return Err(CallFailure::NotRunning(target.clone())) };
         let correlation_id = request.correlation_id.clone();
         let call = Call { endpoint: peer.endpoint.clone(), _token: peer.endpoint.calls.token() };
-        let result = call.make(&Nobody, Mount::Rpc, request).await;
+        let result = match call.make(&Nobody, Mount::Rpc, request).await {
+            Ok(Answer::Whole(response)) => Ok(response),
+            Ok(Answer::Events(_)) => Err(CallFailure::InvalidAnswer(target.clone(), "a stream of events, which is not for plugins".into())),
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &result {
             warn!(plugin = %target, correlation_id, %failure, "a call from another plugin failed");
         }

@@ -38,4 +38,4 @@ pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};
 pub use self::jobs::JobsError;
 pub use self::keys::KeysError;
 pub use self::mounted_set::MountedSetError;
-pub use self::platform::{MakeLoader, Platform, PlatformSettings, StartError, materialise};
+pub use self::platform::{DEFAULT_FRONTEND_DIRECTORY, MakeLoader, Platform, PlatformSettings, StartError, materialise};

@@ -24,6 +24,9 @@ use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::{DispatchTable, Endpoint};
 use crate::events::{self, Listeners};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
+use crate::http::documents::About;
+use crate::http::event_streams::{EventStreams, MAX_EVENT_STREAMS};
+use crate::http::frontend::Frontend;
 use crate::http::gate::{Gate, Phase};
 use crate::http::openapi;
 use crate::http::sockets::{ServerSockets, SocketSettings};
@@ -53,6 +56,11 @@ const JOBS: Duration = Duration::from_secs(5);
 const CACHES: Duration = Duration::from_secs(2);
 const SWEEP_KEY_VALUE: Duration = Duration::from_secs(60);
 
+/// Where the web UI is in the image of the server, if it has one.
+pub const DEFAULT_FRONTEND_DIRECTORY: &str = "/usr/share/checkstack/frontend";
+/// As long as nobody says otherwise (platform facts §1.8).
+const DEFAULT_BASE_URL: &str = "http://localhost:3000";
+
 /// What the platform has to be told.
 #[derive(Debug, Clone)]
 pub struct PlatformSettings {
@@ -72,6 +80,10 @@ pub struct PlatformSettings {
     pub state_directory: PathBuf,
     /// PostgreSQL.
     pub database: DatabaseSettings,
+    /// The web UI: a directory with `index.html`; need not exist.
+    pub frontend_directory: PathBuf,
+    /// The address that people use.
+    pub base_url: String,
     /// Origins whose pages may call the instance, with what a browser knows of its user.
     pub allowed_origins: Vec<String>,
     /// Bounds of WebSockets.
@@ -97,6 +109,8 @@ impl PlatformSettings {
             keys_directory: "/etc/checkstack/keys".into(),
             state_directory: "/var/lib/checkstack".into(),
             database,
+            frontend_directory: DEFAULT_FRONTEND_DIRECTORY.into(),
+            base_url: DEFAULT_BASE_URL.into(),
             allowed_origins: Vec::new(),
             sockets: SocketSettings::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
@@ -178,6 +192,9 @@ impl Platform {
             requests: RequestLimit::new(MAX_REQUESTS),
             sockets,
             set_problem: OnceLock::new(),
+            event_streams: EventStreams::new(MAX_EVENT_STREAMS),
+            about: About { base_url: settings.base_url.clone(), version: settings.server_version.clone() },
+            frontend: Frontend::new(settings.frontend_directory.clone()),
             core: OnceLock::new(),
         };
         Self { settings, shared: Arc::new(shared), stop: CancellationToken::new(), tasks: TaskTracker::new() }
@@ -203,6 +220,7 @@ impl Platform {
 
     async fn start_core(&self, loader: impl MakeLoader, native: impl MakeNativeParts) -> Result<(), StartError> {
         let settings = &self.settings;
+        self.shared.frontend.open().await;
         let keys = Keys::read(&settings.keys_directory).await?;
         let database = Database::open(&settings.database, &settings.instance).await?;
         let loader = make(loader, &keys, &database)?;

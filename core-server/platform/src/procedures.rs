@@ -1,6 +1,8 @@
 //! Requests that lead to a procedure of a plugin: whether its caller may make it, and whether input and output are what
 //! the contract says. The same for calls from outside and between plugins, and for all plugins, whatever they are made of.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -17,7 +19,16 @@ use tracing::{error, warn};
 
 use crate::dispatch::Endpoint;
 use crate::identity::{Identity, NotIdentified};
-use crate::plugin::{CallFailure, Caller, Plugin, PluginRequest, PluginResponse, ProcedureCall, ProcedureFailure};
+use crate::plugin::{CallFailure, Caller, Plugin, PluginRequest, PluginResponse, ProcedureCall, ProcedureEvents, ProcedureFailure};
+pub(crate) use events::{Events, Next};
+
+/// What a request to a plugin came to.
+pub(crate) enum Answer {
+    /// All of it.
+    Whole(PluginResponse),
+    /// What has yet to happen.
+    Events(Box<Events>),
+}
 
 /// Answers a request to a plugin: by the procedure that it leads to, else as the plugin sees fit.
 pub(crate) async fn answer(
@@ -25,29 +36,40 @@ pub(crate) async fn answer(
     identity: &dyn Identity,
     mount: Mount,
     request: PluginRequest,
-) -> Result<PluginResponse, CallFailure> {
+) -> Result<Answer, CallFailure> {
     let plugin = endpoint.plugin().as_ref();
     let found = plugin.offer().and_then(|offer| Some((offer, route::find(offer, mount, &request.method, &request.path)?)));
     let Some((offer, procedure)) = found else {
         return match mount {
-            Mount::Rpc if endpoint.is_native() => plugin.handle(request).await,
-            Mount::Rpc => handle(plugin, identity, request).await,
-            Mount::Rest => Ok(response(StatusCode::NOT_FOUND, Some(json!({ "error": "Not Found" })))),
+            Mount::Rpc if endpoint.is_native() => plugin.handle(request).await.map(Answer::Whole),
+            Mount::Rpc => handle(plugin, identity, request).await.map(Answer::Whole),
+            Mount::Rest => Ok(Answer::Whole(response(StatusCode::NOT_FOUND, Some(json!({ "error": "Not Found" }))))),
         };
     };
     let call = GuardedCall { plugin, plugin_id: &offer.plugin, procedure, identity, mount };
-    let result = match call.make(&request).await {
+    let result = match procedure.event_stream {
+        true => match call.open(&request).await {
+            Ok((input, events)) => return Ok(Answer::Events(Box::new(Events::new(events, mount, request, input)))),
+            Err(failure) => Err(failure),
+        },
+        false => call.make(&request).await,
+    };
+    let result = match result {
         Ok(output) => Ok(output),
         Err(ProcedureFailure::Refused(error)) => Err(error),
         Err(ProcedureFailure::Failed(failure)) => return Err(failure),
     };
+    Ok(Answer::Whole(whole(procedure, mount, result)))
+}
+
+fn whole(procedure: &OfferedProcedure, mount: Mount, result: Result<Option<Value>, CallError>) -> PluginResponse {
     let is_for_later = result.as_ref().is_err_and(|error| matches!(error.code, ErrorCode::ServiceUnavailable | ErrorCode::TooManyRequests));
     let (status, document) = route::answer(procedure, mount, result);
     let mut answer = response(status, document);
     if is_for_later {
         answer.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    Ok(answer)
+    answer
 }
 
 /// What is not of the server neither sees nor sets what shows who somebody is.
@@ -56,6 +78,23 @@ async fn handle(plugin: &dyn Plugin, identity: &dyn Identity, mut request: Plugi
     let mut answer = plugin.handle(request).await?;
     identity.withhold(&mut answer.headers);
     Ok(answer)
+}
+
+/// The caller may make the call.
+struct Admitted<'a> {
+    principal: Option<Principal>,
+    /// And for these objects it is yet to be seen.
+    objects: Option<Objects<'a>>,
+}
+
+fn call(request: &PluginRequest, principal: Option<Principal>, input: Option<Value>) -> ProcedureCall {
+    ProcedureCall {
+        procedure: request.path.trim_start_matches('/').to_owned(),
+        input,
+        principal,
+        correlation_id: request.correlation_id.clone(),
+        depth: request.depth,
+    }
 }
 
 struct GuardedCall<'a> {
@@ -68,6 +107,35 @@ struct GuardedCall<'a> {
 
 impl GuardedCall<'_> {
     async fn make(&self, request: &PluginRequest) -> Result<Option<Value>, ProcedureFailure> {
+        let Admitted { principal, objects } = self.admit(request).await?;
+        let input = self.input(request)?;
+        if let Some(objects) = &objects {
+            objects.admit(input.as_ref()).await?;
+        }
+        let output = self.plugin.procedure(call(request, principal, input)).await?;
+        let mut output = self.checked(request, output)?;
+        if let (Some(objects), Some(output)) = (objects, &mut output) {
+            objects.filter(output).await?;
+        }
+        Ok(output)
+    }
+
+    /// The input, and what happens from now on.
+    async fn open(&self, request: &PluginRequest) -> Result<(Option<Value>, ProcedureEvents), ProcedureFailure> {
+        let Admitted { principal, objects } = self.admit(request).await?;
+        if matches!(request.caller, Caller::Plugin(_)) {
+            return Err(CallError::with_message(ErrorCode::NotAcceptable, "a stream of events is not for plugins").into());
+        }
+        let input = self.input(request)?;
+        if let Some(objects) = &objects {
+            objects.admit(input.as_ref()).await?;
+        }
+        let events = self.plugin.stream(call(request, principal, input.clone())).await?;
+        Ok((input, events))
+    }
+
+    /// Lets the caller through, if need be as far as the objects that the call is about.
+    async fn admit<'a>(&'a self, request: &'a PluginRequest) -> Result<Admitted<'a>, CallError> {
         let principal = self.principal(request).await?;
         let anonymous = match (self.procedure.requirement.user_type, &principal) {
             (UserType::Public, None) => Some(self.identity.anonymous().await.map_err(|problem| not_identified(&problem, request))?),
@@ -80,29 +148,21 @@ impl GuardedCall<'_> {
                 Some(Objects { identity: self.identity, principal: principal.clone(), access, rules, request })
             }
         };
+        Ok(Admitted { principal, objects })
+    }
+
+    fn input(&self, request: &PluginRequest) -> Result<Option<Value>, CallError> {
         let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let sent = Sent { method: &request.method, query: request.query.as_deref(), content_type, body: &request.body };
-        let input = route::input(self.procedure, self.mount, sent)?;
-        if let Some(objects) = &objects {
-            objects.admit(input.as_ref()).await?;
-        }
-        let call = ProcedureCall {
-            procedure: request.path.trim_start_matches('/').to_owned(),
-            input,
-            principal,
-            correlation_id: request.correlation_id.clone(),
-            depth: request.depth,
-        };
-        let output = self.plugin.procedure(call).await?;
-        let mut output = self.procedure.checked_output(output).map_err(|issues| {
+        route::input(self.procedure, self.mount, sent)
+    }
+
+    fn checked(&self, request: &PluginRequest, output: Option<Value>) -> Result<Option<Value>, CallError> {
+        self.procedure.checked_output(output).map_err(|issues| {
             let (procedure, correlation_id, issues) = (&request.path, &request.correlation_id, json!(issues));
             error!(plugin = %self.plugin_id, procedure, correlation_id, %issues, "the output is not what the contract says");
             CallError::invalid_output()
-        })?;
-        if let (Some(objects), Some(output)) = (objects, &mut output) {
-            objects.filter(output).await?;
-        }
-        Ok(output)
+        })
     }
 
     /// Not asked for what is open to everybody.

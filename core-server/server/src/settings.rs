@@ -7,8 +7,8 @@ use std::time::Duration;
 use checkstack_auth::{AuthSettings, BaseUrl, ServiceKeySettings, parse_oidc_settings};
 use checkstack_control_api::OidcSettings;
 use checkstack_platform::{
-    ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_MAX_BODY_BYTES, DatabaseSettings, FEWEST_CACHE_BYTES,
-    FEWEST_CONNECTIONS, PlatformSettings,
+    ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_FRONTEND_DIRECTORY, DEFAULT_MAX_BODY_BYTES, DatabaseSettings,
+    FEWEST_CACHE_BYTES, FEWEST_CONNECTIONS, PlatformSettings,
 };
 use checkstack_secrets::SecretsSettings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -80,6 +80,9 @@ pub(crate) struct Instance {
     /// Directory with a directory for each Secret of Kubernetes whose keys are secrets of the instance. Need not exist.
     #[arg(long, global = true, env = "CHECKSTACK_SECRETS_DIR", default_value = "/etc/checkstack/secrets")]
     secrets_dir: PathBuf,
+    /// Directory with the web UI, `index.html` and what it loads. Need not exist. It is read when the server starts.
+    #[arg(long, global = true, env = "CHECKSTACK_FRONTEND_DIR", default_value = DEFAULT_FRONTEND_DIRECTORY)]
+    frontend_dir: PathBuf,
     /// Directory for unpacked and compiled plugins, which nobody else writes to.
     #[arg(long, global = true, env = "CHECKSTACK_STATE_DIR", default_value = "/var/lib/checkstack")]
     state_dir: PathBuf,
@@ -173,9 +176,13 @@ impl Settings {
         platform.plugin_config_directory.clone_from(&self.instance.plugin_config_dir);
         platform.keys_directory.clone_from(&self.instance.keys_dir);
         platform.state_directory.clone_from(&self.instance.state_dir);
+        platform.frontend_directory.clone_from(&self.instance.frontend_dir);
         platform.max_body_bytes = self.server.max_body_bytes;
         platform.cache_bytes = usize::try_from(self.server.cache_bytes).unwrap_or(usize::MAX);
         let SignIn { base_url, allowed_origins, .. } = &self.sign_in;
+        if let Some(base_url) = base_url {
+            platform.base_url = base_url.to_string();
+        }
         platform.allowed_origins = base_url.iter().chain(allowed_origins).map(ToString::to_string).collect();
         platform
     }
@@ -274,7 +281,7 @@ mod tests {
         let asked = ["--oidc", oidc, "--base-url", "https://a.example", "--allowed-origins", "https://b.example,http://localhost:5173"];
         let told = parsed(&[&asked[..], &["--session-seconds", "3600"]].concat()).map(|(auth, platform)| {
             let issuer = auth.oidc.map(|oidc| oidc.issuer);
-            let base_url = auth.base_url.map(|url| url.to_string());
+            let base_url = auth.base_url.map(|url| url.to_string()).filter(|url| *url == platform.base_url);
             (issuer, base_url, auth.session_lifetime, platform.allowed_origins.join(" "))
         });
         let text = |text: &str| Some(text.to_owned());

@@ -122,6 +122,8 @@ mod tests {
         assert_eq!(offer("{}").unwrap().procedures.len(), 0);
         assert!(offer("1").unwrap_err().starts_with("cannot be used: invalid type"));
         assert!(offer(r#"{"procedures": {"a b": {"operation": "query"}}}"#).unwrap_err().starts_with("cannot be used: procedure 'a b'"));
+        let stream = offer(r#"{"procedures": {"a": {"operation": "query", "eventStream": true}}}"#).unwrap_err();
+        assert_eq!(stream, "cannot be used: procedure 'a' has eventStream: only parts of the server can answer with a stream of events");
         assert_eq!(offer(&" ".repeat(MAX_CONTRACT_BYTES + 1)).unwrap_err(), "has 262145 bytes; at most 262144 are allowed");
     }
 }

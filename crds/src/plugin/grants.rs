@@ -25,6 +25,11 @@ pub struct GrantsSpec {
     #[schemars(schema_with = "schemas::secret_names")]
     pub secrets: Vec<String>,
 
+    /// A part of the web UI: the files in the package's checkstack.frontend are served, and their scripts may do in the browser whatever the
+    /// user may who looks at it. Only for plugins that are trusted so far.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub frontend: bool,
+
     /// Memory of one running copy of the plugin: a whole number with Ki, Mi or Gi, from 1Mi to 1Gi. Pods run several copies
     /// when requests come in parallel.
     #[serde(default = "GrantsSpec::default_memory")]
@@ -69,6 +74,7 @@ impl Default for GrantsSpec {
             http: HttpGrantSpec::default(),
             database: false,
             secrets: Vec::new(),
+            frontend: false,
             memory: Self::default_memory(),
             deadline: Self::default_deadline(),
         }

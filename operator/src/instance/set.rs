@@ -373,6 +373,7 @@ fn grants(plugin: &CheckstackPlugin) -> Result<Grants, Obstacle> {
         },
         database: wanted.database,
         secrets: wanted.secrets.clone(),
+        frontend: wanted.frontend,
         memory_bytes: wanted.memory.bytes(),
         deadline_milliseconds: wanted.deadline.as_milliseconds(),
         unknown: Map::new(),

@@ -65,6 +65,7 @@ fn read_checkstack(block: &Object<'_>, problems: &mut Problems) -> Option<Checks
     let allow_install_scripts = block.flag("allowInstallScripts", problems);
     let wasm = block.optional_text("wasm", problems, check_path).map(plain_path);
     let migrations = block.optional_text("migrations", problems, check_path).map(plain_path);
+    let frontend = block.optional_text("frontend", problems, check_path).map(plain_path);
     let dependencies = read_plugin_dependencies(block, plugin_id.as_ref(), problems);
     if plugin_type == Some(PluginType::Backend) {
         for required in ["pluginId", "wasm"] {
@@ -82,6 +83,7 @@ fn read_checkstack(block: &Object<'_>, problems: &mut Problems) -> Option<Checks
         wasm,
         dependencies,
         migrations: migrations.unwrap_or_else(|| DEFAULT_MIGRATIONS_DIRECTORY.to_owned()),
+        frontend,
     })
 }
 

@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::{ArtifactStore, sweep};
+use super::{ArtifactStore, assets, sweep};
 use crate::plugin::{MaterialisedArtifact, PluginFailure, PluginLoader};
 
 /// Compiling one plugin, or reading its code.
@@ -230,6 +230,7 @@ fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Resu
             write(&migrations.join(format!("{stem}.down.sql")), down.as_bytes())?;
         }
     }
+    assets::write(building.path(), &package.assets)?;
     match std::fs::rename(building.path(), &artifact.directory) {
         Ok(()) => {
             // It has moved; there is nothing left to delete.

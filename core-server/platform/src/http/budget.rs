@@ -45,11 +45,16 @@ impl BodyBudget {
     pub(super) fn counted(&self, bytes: Bytes) -> Result<Bytes, Exhausted> {
         let mut share = self.share();
         share.grow_to(bytes.len())?;
-        Ok(if share.taken.is_some() { Bytes::from_owner(Counted { bytes, _share: share }) } else { bytes })
+        Ok(share.hold(bytes))
     }
 }
 
 impl Share {
+    /// Counts these bytes for as long as anybody holds them: those that it has grown for.
+    pub(super) fn hold(self, bytes: Bytes) -> Bytes {
+        if self.taken.is_some() { Bytes::from_owner(Counted { bytes, _share: self }) } else { bytes }
+    }
+
     /// Takes what is missing for a body of this size.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(UNIT);

@@ -41,7 +41,7 @@ pub(super) struct Accepted {
 impl Accepted {
     /// By the request. What is asked with HEAD has the fields of what is sent as it is.
     pub(super) fn by(method: &Method, headers: &HeaderMap) -> Self {
-        Self { gzip: method != Method::HEAD && accepts_gzip(headers) }
+        Self { gzip: method != Method::HEAD && accepts(headers, "gzip") }
     }
 }
 
@@ -137,8 +137,8 @@ fn has_text_suffix(subtype: &str) -> bool {
     subtype.ends_with("+json") || subtype.ends_with("+xml")
 }
 
-/// `gzip`, or anything, with a weight that is not zero.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// This coding, or anything, with a weight that is not zero.
+pub(super) fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let codings =
         headers.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let (mut named, mut any) = (None, None);
@@ -148,7 +148,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let is_wanted = weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0));
         match name.as_str() {
-            "gzip" | "x-gzip" => named = Some(is_wanted),
+            "x-gzip" if wanted == "gzip" => named = Some(is_wanted),
+            name if name == wanted => named = Some(is_wanted),
             "*" => any = Some(is_wanted),
             _ => {}
         }

@@ -54,6 +54,13 @@ impl Gate {
         self.phase.send_replace(phase);
     }
 
+    /// Waits until the server is about to end.
+    pub(crate) async fn ending(&self) {
+        let mut phases = self.phase.subscribe();
+        // Who changes the phase is this gate: it does not go before.
+        let _ = phases.wait_for(|phase| matches!(phase, Phase::Failed(_) | Phase::ShuttingDown)).await;
+    }
+
     /// Waits until requests can be routed; the answer if that does not happen.
     pub(crate) async fn pass(&self) -> Result<(), Response> {
         if self.is_open.load(Ordering::Acquire) {

@@ -4,6 +4,7 @@
 //! waits at the [boot gate](gate). `/api/<plugin id>/…` and `/rest/<plugin id>/…` go to plugins
 //! without passing a router: they are the hot path.
 
+mod api_page;
 mod artifacts;
 mod authentication;
 mod body;
@@ -12,7 +13,10 @@ mod compression;
 mod connections;
 mod control;
 mod cors;
+pub(crate) mod documents;
+pub(crate) mod event_streams;
 mod failure;
+pub(crate) mod frontend;
 pub(crate) mod gate;
 mod headers;
 mod key_set;
@@ -50,6 +54,9 @@ use crate::readiness::{ReadinessRegistry, ReadyLog};
 use budget::{BodyBudget, RequestLimit};
 use compression::{Accepted, Compression};
 use cors::Cors;
+use documents::About;
+use event_streams::EventStreams;
+use frontend::Frontend;
 use gate::Gate;
 use sockets::ServerSockets;
 
@@ -74,6 +81,9 @@ pub(crate) struct Shared {
     pub(crate) sockets: ServerSockets,
     /// Why the set that is mounted is not used.
     pub(crate) set_problem: OnceLock<String>,
+    pub(crate) event_streams: EventStreams,
+    pub(crate) about: About,
+    pub(crate) frontend: Frontend,
     /// Once the core has started.
     pub(crate) core: OnceLock<Core>,
 }
@@ -145,17 +155,21 @@ impl Surface {
 
     async fn answer_caller(&self, request: Request, correlation_id: String) -> Response {
         let path = request.uri().path();
-        match path {
-            openapi::PATH => return openapi::answer(&self.shared, request).await,
-            key_set::PATH => return key_set::answer(&self.shared, request.method()).await,
-            _ => {}
+        if path == key_set::PATH {
+            return key_set::answer(&self.shared, request.method()).await;
+        }
+        if let Some(form) = openapi::at(path) {
+            return openapi::answer(&self.shared, form, request).await;
+        }
+        if let Some(document) = documents::at(path) {
+            return documents::answer(&self.shared, document, request).await;
         }
         if sockets::has(path) {
             return sockets::answer(&self.shared, request, correlation_id).await;
         }
         match plugins::mount(path) {
             Some(mount) => plugins::answer(&self.shared, mount, request, correlation_id).await,
-            None => not_found(),
+            None => frontend::answer(&self.shared, request).await,
         }
     }
 }

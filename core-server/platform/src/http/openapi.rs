@@ -1,4 +1,4 @@
-//! `/api/openapi.json`: what can be called here, for whoever may read it (platform facts §9.5).
+//! `/api/openapi.json`, and `/api/docs` for people: what can be called here, for whoever may read it (platform facts §9.5).
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,26 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use tracing::{error, warn};
 
-use super::{Shared, headers, json_response};
+use super::{Shared, api_page, headers, json_response};
 use crate::identity::NotIdentified;
 
-/// Where it is.
-pub(super) const PATH: &str = "/api/openapi.json";
+const PATH: &str = "/api/openapi.json";
+
+/// In which form the document is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Page,
+}
+
+/// The form that is at this path.
+pub(super) fn at(path: &str) -> Option<Form> {
+    match path {
+        PATH => Some(Form::Json),
+        api_page::PATH => Some(Form::Page),
+        _ => None,
+    }
+}
 
 /// Who may read the document: `api-docs.api-docs.read`.
 pub(crate) fn access_rule() -> Option<(RuleId, AccessRule)> {
@@ -31,16 +46,16 @@ pub(crate) fn access_rule() -> Option<(RuleId, AccessRule)> {
 }
 
 /// Answers a request for it.
-pub(super) async fn answer(shared: &Shared, request: Request) -> Response {
+pub(super) async fn answer(shared: &Shared, form: Form, request: Request) -> Response {
     let mut response = match *request.method() {
-        Method::GET | Method::HEAD => document(shared, request.headers()).await,
+        Method::GET | Method::HEAD => document(shared, form, request.headers()).await,
         _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
     headers::add_security_headers(response.headers_mut());
     response
 }
 
-async fn document(shared: &Shared, sent: &HeaderMap) -> Response {
+async fn document(shared: &Shared, form: Form, sent: &HeaderMap) -> Response {
     let principal = match shared.identity().principal(sent).await {
         Ok(Some(principal)) => principal,
         Ok(None) => return refused(StatusCode::UNAUTHORIZED, "Unauthorized"),
@@ -59,9 +74,15 @@ async fn document(shared: &Shared, sent: &HeaderMap) -> Response {
     }
     let serving = shared.table.serving();
     // With many plugins it is large.
-    let made = tokio::task::spawn_blocking(move || openapi::document(serving.iter().filter_map(|endpoint| endpoint.plugin().offer()), "/"));
+    let made = tokio::task::spawn_blocking(move || {
+        let document = openapi::document(serving.iter().filter_map(|endpoint| endpoint.plugin().offer()), "/");
+        match form {
+            Form::Json => json_response(StatusCode::OK, &document),
+            Form::Page => api_page::answer(&document),
+        }
+    });
     match made.await {
-        Ok(document) => json_response(StatusCode::OK, &document),
+        Ok(response) => response,
         Err(problem) => {
             error!(%problem, "the OpenAPI document cannot be made");
             refused(StatusCode::INTERNAL_SERVER_ERROR, "Failed to generate OpenAPI specification")
@@ -69,8 +90,8 @@ async fn document(shared: &Shared, sent: &HeaderMap) -> Response {
     }
 }
 
-fn not_identified(problem: &NotIdentified) -> Response {
-    warn!(%problem, "the OpenAPI document is refused");
+pub(super) fn not_identified(problem: &NotIdentified) -> Response {
+    warn!(%problem, "a document is refused");
     let status = match problem {
         NotIdentified::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         NotIdentified::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,

@@ -1,5 +1,7 @@
 //! `/api/<plugin id>/…` and `/rest/<plugin id>/…`: from a request to a plugin and back.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -12,9 +14,10 @@ use serde_json::json;
 use super::body::{self, BodyError};
 use super::budget::overloaded;
 use super::request_log::LoggedCause;
-use super::{Shared, headers, json_response, not_found};
+use super::{Shared, event_streams, headers, json_response, not_found};
 use crate::dispatch::NoRoute;
 use crate::plugin::{CallFailure, Caller, PluginRequest, PluginResponse};
+use crate::procedures::Answer;
 
 /// By which way a path leads to plugins, if it does.
 pub(super) fn mount(path: &str) -> Option<Mount> {
@@ -26,10 +29,10 @@ pub(super) fn mount(path: &str) -> Option<Mount> {
 }
 
 /// Answers a request to a plugin.
-pub(super) async fn answer(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Response {
+pub(super) async fn answer(shared: &Arc<Shared>, mount: Mount, request: Request, correlation_id: String) -> Response {
     match call(shared, mount, request, correlation_id).await {
         Ok(Answered { answer, is_native }) => {
-            let mut response = from_plugin(shared, answer);
+            let mut response = answer;
             headers::add_security_headers(response.headers_mut());
             if !is_native {
                 headers::confine_page(response.headers_mut());
@@ -44,12 +47,12 @@ pub(super) async fn answer(shared: &Shared, mount: Mount, request: Request, corr
 }
 
 struct Answered {
-    answer: PluginResponse,
+    answer: Response,
     /// By a part of the server.
     is_native: bool,
 }
 
-async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: String) -> Result<Answered, Response> {
+async fn call(shared: &Arc<Shared>, mount: Mount, request: Request, correlation_id: String) -> Result<Answered, Response> {
     let (mut parts, body) = request.into_parts();
     let (plugin_id, path) = split(parts.uri.path());
     // Before the body is read, and again after it: meanwhile the plugin may have gone.
@@ -73,7 +76,12 @@ async fn call(shared: &Shared, mount: Mount, request: Request, correlation_id: S
         let form = call.leads_to_procedure(mount, &parts.method, path).then_some(mount);
         failed(&failure, form)
     })?;
-    Ok(Answered { answer, is_native: call.is_to_native() })
+    let is_native = call.is_to_native();
+    let answer = match answer {
+        Answer::Whole(answer) => from_plugin(shared, answer),
+        Answer::Events(events) => event_streams::answer(shared, call, *events),
+    };
+    Ok(Answered { answer, is_native })
 }
 
 /// The plugin id, and the path below it. Neither is decoded.

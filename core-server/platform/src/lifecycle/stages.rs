@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::secrets::Configuration;
-use crate::artifacts::Materialiser;
+use crate::artifacts::{ArtifactAssets, Materialiser};
 use crate::database::key_value::PluginKeyValue;
 use crate::database::provision::{self, Provisioner};
 use crate::database::schema_users::{SchemaUsers, newest};
@@ -24,7 +24,7 @@ use crate::database::sessions::PluginSessions;
 use crate::database::settings::PluginSettings;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
-use crate::dispatch::{DispatchTable, Endpoint, Peers};
+use crate::dispatch::{DispatchTable, Endpoint, Peers, ServedPackage};
 use crate::events;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -81,6 +81,8 @@ pub(crate) struct Loaded {
     pub(crate) artifact: MaterialisedArtifact,
     /// Which values of secrets its configuration has.
     pub(crate) secrets: SecretRevisions,
+    /// Files for browsers that are in it.
+    pub(crate) assets: Option<ArtifactAssets>,
 }
 
 impl Stages {
@@ -105,7 +107,8 @@ impl Stages {
             }
         }
         events::check(entry, &plugin.description().subscriptions)?;
-        Ok(Loaded { plugin, peers, artifact, secrets })
+        let assets = ArtifactAssets::of(&artifact).await;
+        Ok(Loaded { plugin, peers, artifact, secrets, assets })
     }
 
     /// Migrates the schema, then initialises.
@@ -193,7 +196,9 @@ impl Stages {
     pub(crate) fn endpoint(&self, entry: &PluginEntry, loaded: &Loaded) -> Arc<Endpoint> {
         let metrics = self.metrics.calls_of(&entry.plugin_id);
         let quarantine = Quarantine::new(self.quarantines_changed.clone());
-        Arc::new(Endpoint::new(entry.plugin_id.clone(), loaded.plugin.clone(), call_deadline(entry), metrics, quarantine))
+        let endpoint = Endpoint::new(entry.plugin_id.clone(), loaded.plugin.clone(), call_deadline(entry), metrics, quarantine);
+        let assets = entry.grants.frontend.then(|| loaded.assets.clone()).flatten();
+        Arc::new(endpoint.with_package(ServedPackage { name: entry.package.clone(), version: entry.version.clone(), assets }))
     }
 
     /// Waits for calls under way and shuts down. Never fails and always ends.

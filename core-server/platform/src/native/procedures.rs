@@ -9,15 +9,25 @@ use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_calls::gate::UserType;
 use checkstack_plugin_package::PluginId;
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::error;
 
-use crate::plugin::{ProcedureCall, ProcedureFailure};
+use crate::plugin::{ProcedureCall, ProcedureEvents, ProcedureFailure};
 
-type Run<State> = Box<dyn Fn(Arc<State>, ProcedureCall) -> BoxFuture<'static, Result<Option<Value>, CallError>> + Send + Sync>;
+type Once<State> = Box<dyn Fn(Arc<State>, ProcedureCall) -> BoxFuture<'static, Result<Option<Value>, CallError>> + Send + Sync>;
+type Open<State> = Box<dyn Fn(Arc<State>, ProcedureCall) -> BoxFuture<'static, Result<ProcedureEvents, CallError>> + Send + Sync>;
+
+/// What runs a procedure.
+enum Run<State> {
+    /// With one output.
+    Once(Once<State>),
+    /// With a stream of them.
+    Events(Open<State>),
+}
 
 /// The procedures of one plugin, and what runs them.
 pub struct Procedures<State> {
@@ -82,32 +92,30 @@ impl<State: Send + Sync + 'static> ProcedureDefinition<State> {
         Output: Serialize + JsonSchema + 'static,
         Work: Future<Output = Result<Output, CallError>> + Send + 'static,
     {
-        let procedure = Procedure {
-            operation,
-            user_type: UserType::default(),
-            access: Vec::new(),
-            instance_access: None,
-            service_scope: Vec::new(),
-            input: schema::<Input>(),
-            output: schema::<Output>(),
-            summary: summary.to_owned(),
-            description: String::new(),
-        };
-        let run: Run<State> = Box::new(move |state, call| {
-            let caller = Caller { principal: call.principal, correlation_id: call.correlation_id };
-            // The schema lets more through than the type takes where it says less: a number of its size, for one.
-            let input = serde_json::from_value::<Input>(call.input.unwrap_or_default());
-            let work = input.map(|input| run(state, caller, input));
+        let run: Once<State> = Box::new(move |state, call| {
+            let work = input(call).map(|(caller, input)| run(state, caller, input));
+            Box::pin(async move { written(path, work?.await?) })
+        });
+        Self { path, procedure: procedure::<Input, Output>(operation, summary), run: Run::Once(run) }
+    }
+
+    /// One that only looks, and goes on looking: each output is an event.
+    pub fn events<Input, Output, Events, Work>(path: &'static str, summary: &str, run: fn(Arc<State>, Caller, Input) -> Work) -> Self
+    where
+        Input: DeserializeOwned + JsonSchema + Send + 'static,
+        Output: Serialize + JsonSchema + 'static,
+        Events: Stream<Item = Result<Output, CallError>> + Send + 'static,
+        Work: Future<Output = Result<Events, CallError>> + Send + 'static,
+    {
+        let run: Open<State> = Box::new(move |state, call| {
+            let work = input(call).map(|(caller, input)| run(state, caller, input));
             Box::pin(async move {
-                let refused = |problem: serde_json::Error| CallError::with_message(ErrorCode::BadRequest, problem.to_string());
-                let output = work.map_err(refused)?.await?;
-                serde_json::to_value(output).map(Some).map_err(|problem| {
-                    error!(path, %problem, "an output cannot be written");
-                    CallError::internal()
-                })
+                let events = work?.await?.map(move |output| written(path, output?));
+                Ok(events.boxed())
             })
         });
-        Self { path, procedure, run }
+        let procedure = Procedure { event_stream: true, ..procedure::<Input, Output>(Operation::Query, summary) };
+        Self { path, procedure, run: Run::Events(run) }
     }
 
     /// For whom it is, and which of the plugin's rules its caller needs.
@@ -135,7 +143,7 @@ impl<State: Send + Sync + 'static> Procedures<State> {
             contract.procedures.insert(path.to_owned(), procedure);
             runs.insert(path.to_owned(), run);
         }
-        Ok(Self { offer: contract.offer(plugin)?, runs })
+        Ok(Self { offer: contract.native_offer(plugin)?, runs })
     }
 
     /// For [`Plugin::offer`](crate::plugin::Plugin::offer).
@@ -150,10 +158,50 @@ impl<State: Send + Sync + 'static> Procedures<State> {
     /// What the procedure says.
     pub async fn run(&self, state: Arc<State>, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
         match self.runs.get(&call.procedure) {
-            Some(run) => Ok(run(state, call).await?),
-            None => Err(CallError::new(ErrorCode::NotImplemented).into()),
+            Some(Run::Once(run)) => Ok(run(state, call).await?),
+            Some(Run::Events(_)) | None => Err(CallError::new(ErrorCode::NotImplemented).into()),
         }
     }
+
+    /// For [`Plugin::stream`](crate::plugin::Plugin::stream).
+    ///
+    /// # Errors
+    /// What the procedure says.
+    pub async fn stream(&self, state: Arc<State>, call: ProcedureCall) -> Result<ProcedureEvents, ProcedureFailure> {
+        match self.runs.get(&call.procedure) {
+            Some(Run::Events(open)) => Ok(open(state, call).await?),
+            Some(Run::Once(_)) | None => Err(CallError::new(ErrorCode::NotImplemented).into()),
+        }
+    }
+}
+
+fn procedure<Input: JsonSchema, Output: JsonSchema>(operation: Operation, summary: &str) -> Procedure {
+    Procedure {
+        operation,
+        user_type: UserType::default(),
+        access: Vec::new(),
+        instance_access: None,
+        service_scope: Vec::new(),
+        input: schema::<Input>(),
+        output: schema::<Output>(),
+        event_stream: false,
+        summary: summary.to_owned(),
+        description: String::new(),
+    }
+}
+
+/// The schema lets more through than the type takes where it says less: a number of its size, for one.
+fn input<Input: DeserializeOwned>(call: ProcedureCall) -> Result<(Caller, Input), CallError> {
+    let caller = Caller { principal: call.principal, correlation_id: call.correlation_id };
+    let refused = |problem: serde_json::Error| CallError::with_message(ErrorCode::BadRequest, problem.to_string());
+    Ok((caller, serde_json::from_value::<Input>(call.input.unwrap_or_default()).map_err(refused)?))
+}
+
+fn written(path: &str, output: impl Serialize) -> Result<Option<Value>, CallError> {
+    serde_json::to_value(output).map(Some).map_err(|problem| {
+        error!(path, %problem, "an output cannot be written");
+        CallError::internal()
+    })
 }
 
 /// The schema of a type. None for one that holds nothing.
@@ -194,8 +242,16 @@ mod tests {
         Err(CallError::new(ErrorCode::Conflict))
     }
 
+    async fn count(base: Arc<Base>, _: Caller, to: u32) -> Result<impl Stream<Item = Result<u32, CallError>>, CallError> {
+        Ok(futures::stream::iter((0..to).map(move |number| Ok(base.0 + number))))
+    }
+
     fn procedures() -> Procedures<Base> {
-        let definitions = vec![ProcedureDefinition::query("add", "Adds", add), ProcedureDefinition::mutation("nothing", "", nothing)];
+        let definitions = vec![
+            ProcedureDefinition::query("add", "Adds", add),
+            ProcedureDefinition::mutation("nothing", "", nothing),
+            ProcedureDefinition::events("count", "", count),
+        ];
         Procedures::new("sums".parse().unwrap(), vec![], definitions).unwrap()
     }
 
@@ -210,6 +266,23 @@ mod tests {
         assert_eq!(run("nothing", None).await, Err(CallError::new(ErrorCode::Conflict).into()));
         assert_eq!(run("other", None).await, Err(CallError::new(ErrorCode::NotImplemented).into()));
         assert!(run("add", Some(json!({ "first": 1 }))).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_a_function_too() {
+        let call = |procedure: &str| ProcedureCall {
+            procedure: procedure.into(),
+            input: Some(json!(3)),
+            principal: None,
+            correlation_id: "abc".into(),
+            depth: 0,
+        };
+        let events = procedures().stream(Arc::new(Base(100)), call("count")).await.unwrap();
+        assert_eq!(events.collect::<Vec<_>>().await, [Ok(Some(json!(100))), Ok(Some(json!(101))), Ok(Some(json!(102)))]);
+        assert!(procedures().stream(Arc::new(Base(100)), call("add")).await.is_err());
+        assert!(procedures().run(Arc::new(Base(100)), call("count")).await.is_err());
+        let offered = &procedures().offer;
+        assert!(offered.procedures["count"].event_stream && !offered.procedures["add"].event_stream);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use checkstack_calls::access::Principal;
 use checkstack_calls::contract::Offer;
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
+use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
@@ -59,6 +60,13 @@ pub trait Plugin: Send + Sync {
 
     /// Runs a procedure of its offer, for a caller who may make the call, with an input that is what the contract says.
     async fn procedure(&self, call: ProcedureCall) -> Result<Option<Value>, ProcedureFailure> {
+        let _ = call;
+        Err(CallError::new(ErrorCode::NotImplemented).into())
+    }
+
+    /// Runs a procedure that answers with a stream of events. For plugins that are a part of the server; an event is an output, and
+    /// the next one is asked for when the caller has taken those before. It is dropped when the caller goes.
+    async fn stream(&self, call: ProcedureCall) -> Result<ProcedureEvents, ProcedureFailure> {
         let _ = call;
         Err(CallError::new(ErrorCode::NotImplemented).into())
     }
@@ -201,6 +209,9 @@ pub struct ProcedureCall {
     /// As in [`PluginRequest::depth`].
     pub depth: u8,
 }
+
+/// What a procedure answers that has a stream of events: outputs, until it ends or fails.
+pub type ProcedureEvents = BoxStream<'static, Result<Option<Value>, CallError>>;
 
 /// A plugin's answer.
 #[derive(Debug, Clone)]

@@ -51,6 +51,23 @@ pub(crate) fn package_of(plugin: &str, dependencies: &[&str], migrations: &[(&st
     packed(id, version, &files, dependencies)
 }
 
+/// With files for browsers, which it may have served.
+pub(crate) fn package_with_assets(plugin: &str, assets: &[(&str, &str)]) -> Package {
+    let (id, version) = plugin.split_once('@').unwrap_or((plugin, "1.0.0"));
+    let metadata = json!({
+        "name": format!("@acme/{id}"), "version": version, "description": "A plugin", "author": "Acme", "license": "MIT",
+        "checkstack": {"type": "backend", "pluginId": id, "wasm": "dist/plugin.wasm", "frontend": "dist/ui"},
+    });
+    let mut files = BTreeMap::from([
+        ("package.json".to_owned(), metadata.to_string().into_bytes()),
+        ("dist/plugin.wasm".to_owned(), COMPONENT.to_vec()),
+    ]);
+    files.extend(assets.iter().map(|(path, content)| (format!("dist/ui/{path}"), content.as_bytes().to_vec())));
+    let mut package = packed(id, version, &files, BTreeMap::new());
+    package.entry.grants.frontend = true;
+    package
+}
+
 /// Built for another version of the world.
 pub(crate) fn package_of_another_world(id: &str) -> Package {
     let metadata = json!({

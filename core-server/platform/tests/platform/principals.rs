@@ -17,9 +17,22 @@ use crate::scripted::Script;
 
 /// Knows Ada, who is in a team that was granted the system `a`, while `b` is that of others alone.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     rules: Mutex<Vec<Vec<String>>>,
     is_down: std::sync::atomic::AtomicBool,
+    signed_out: Mutex<BTreeSet<String>>,
+}
+
+impl Known {
+    /// From now on this shows nothing.
+    pub(crate) fn sign_out(&self, who: &str) {
+        self.signed_out.lock().unwrap().insert(who.to_owned());
+    }
+
+    /// From now on it does not answer.
+    pub(crate) fn take_down(&self) {
+        self.is_down.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
@@ -28,7 +41,8 @@ impl Identity for Known {
         if self.is_down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(NotIdentified::Unavailable("as scripted".into()));
         }
-        let may: &[&str] = match headers.get("authorization").map(|value| value.to_str().unwrap()) {
+        let shown = headers.get("authorization").map(|value| value.to_str().unwrap());
+        let may: &[&str] = match shown.filter(|shown| !self.signed_out.lock().unwrap().contains(*shown)) {
             Some("ada") => &["catalog.system.read"],
             Some("bob") => &[],
             Some("root") => {
@@ -137,7 +151,7 @@ async fn who_cannot_be_checked_now_is_told_to_come_back() {
     assert_eq!(call(&pod, "nobody", "all", json!(null)).await.0, 401);
     assert_eq!(call(&pod, "nobody", "status", json!(null)).await.0, 200, "what the role anonymous may");
     assert_eq!(call(&pod, "too-many", "all", json!(null)).await.0, 429);
-    known.is_down.store(true, std::sync::atomic::Ordering::Relaxed);
+    known.take_down();
     let (status, error) = call(&pod, "ada", "all", json!(null)).await;
     assert_eq!((status, &error["message"]), (503, &json!("who makes the call cannot be checked at the moment")));
     assert_eq!(call(&pod, "ada", "open", json!(null)).await.0, 200, "nobody is asked");
@@ -158,7 +172,13 @@ async fn the_description_is_for_those_who_may_read_it() {
     let (status, document) = get("root").await;
     assert_eq!((status, &document["openapi"], &document["servers"]), (200, &json!("3.1.1"), &json!([{ "url": "/" }])));
     assert_eq!(document["paths"]["/rest/catalog/list"]["get"]["x-orpc-meta"]["accessRules"], json!(["catalog.system.read"]));
-    known.is_down.store(true, std::sync::atomic::Ordering::Relaxed);
+    let page = |who: &str| pod.client.get(format!("{}/api/docs", pod.address)).header("authorization", who).send();
+    let read = page("root").await.unwrap();
+    assert_eq!((read.status().as_u16(), read.headers()["content-type"].to_str().unwrap()), (200, "text/html; charset=utf-8"));
+    assert!(read.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert!(read.text().await.unwrap().contains("<code>GET /rest/catalog/list</code>"));
+    assert_eq!((page("nobody").await.unwrap().status().as_u16(), page("ada").await.unwrap().status().as_u16()), (401, 403));
+    known.take_down();
     assert_eq!(get("root").await.0, 503);
 }
 

@@ -63,7 +63,7 @@ fn standing<'a>(built: &'a BuiltSet, name: &str) -> &'a Standing {
 fn an_entry_has_everything_that_the_spec_says() {
     let spec = json!({ "spec": {
         "critical": true, "config": { "interval": 5 },
-        "grants": { "http": { "allow": ["https://example.com"], "allowCidrs": ["127.0.0.0/8"] }, "database": true, "memory": "32Mi", "deadline": "500ms" },
+        "grants": { "http": { "allow": ["https://example.com"], "allowCidrs": ["127.0.0.0/8"] }, "database": true, "frontend": true, "memory": "32Mi", "deadline": "500ms" },
     }, "status": { "dependencies": { "catalog": "^1" } } });
     let built = build_with(&[stored_plugin("checks", "uptime", spec)], &Around::default());
     let entry = &built.set.plugins[0];
@@ -71,6 +71,7 @@ fn an_entry_has_everything_that_the_spec_says() {
     assert_eq!((entry.digest, entry.critical), (Digest::of(b"uptime"), true));
     assert_eq!(Value::Object(entry.config.clone()), json!({ "interval": 5 }));
     assert_eq!((entry.grants.memory_bytes, entry.grants.deadline_milliseconds, entry.grants.database), (32 << 20, 500, true));
+    assert!(entry.grants.frontend);
     assert_eq!(entry.grants.http.allow_cidrs, ["127.0.0.0/8".parse().unwrap()]);
     assert_eq!(entry.dependencies.len(), 1);
     assert_eq!(entry.secret_config_hash, None);

@@ -11,6 +11,9 @@ use super::*;
 use crate::dispatch::{DispatchTable, Endpoint, Route};
 use crate::http::Shared;
 use crate::http::budget::{BodyBudget, RequestLimit};
+use crate::http::documents::About;
+use crate::http::event_streams::EventStreams;
+use crate::http::frontend::Frontend;
 use crate::http::gate::{Gate, Phase};
 use crate::metrics::Metrics;
 use crate::plugin::{CallFailure, Description, Plugin, PluginFailure, PluginRequest, PluginResponse, ProbeOutcome};
@@ -68,6 +71,9 @@ impl Server {
             requests: RequestLimit::new(requests),
             sockets: crate::http::sockets::ServerSockets::new(crate::SocketSettings::default(), &[]),
             set_problem: OnceLock::new(),
+            event_streams: EventStreams::new(1),
+            about: About { base_url: String::new(), version: String::new() },
+            frontend: Frontend::new("/nowhere".into()),
             core: OnceLock::new(),
             metrics: metrics.clone(),
         });
