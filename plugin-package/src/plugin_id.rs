@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn names_of_the_platform_are_refused_and_others_like_them_are_not() {
-        for id in ["config", "core", "database", "pluginmanager", "plugins", "signals", "ws"] {
+        for id in ["config", "core", "database", "pluginmanager", "plugins", "signal", "signals", "ws"] {
             let refused = id.parse::<PluginId>().map_err(|refused| refused.to_string());
             assert_eq!(refused, Err(format!("plugin id '{id}' is reserved for the platform: choose another")));
         }
         assert!("auth".parse::<PluginId>().is_ok(), "it has access rules and answers calls");
         assert!(matches!(PluginId::of_package("auth"), Err(InvalidPluginId::Reserved(_))));
         assert!(PluginId::of_package("auth-ldap").is_ok());
-        for id in ["plugin", "core-tools", "databases", "my-plugins", "signal", "about"] {
+        for id in ["plugin", "core-tools", "databases", "my-plugins", "signal-lamp", "about"] {
             assert!(id.parse::<PluginId>().is_ok(), "{id}");
         }
     }

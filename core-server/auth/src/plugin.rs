@@ -138,7 +138,7 @@ impl Plugin for Auth {
         let (state, directory) = (self.state.clone(), self.settings.admin_directory.clone());
         self.tasks.spawn(|stop| async move { admin_secret::follow(&directory, &state, &stop).await });
         let keys = self.service_keys.clone();
-        self.tasks.spawn(|stop| async move { service_keys::keep(&keys, &stop).await });
+        self.tasks.spawn(|stop| async move { Box::pin(service_keys::keep(&keys, &stop)).await });
         let state = self.state.clone();
         self.tasks.spawn(|stop| async move {
             let pause = || SWEEP.mul_f64(0.5 + rand::random::<f64>());

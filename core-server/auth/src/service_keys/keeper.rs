@@ -8,7 +8,7 @@ use super::issuer::{NoToken, ServiceKeys};
 /// Until told to stop. All replicas do it; one of them makes the key.
 pub(crate) async fn keep(keys: &ServiceKeys, stop: &CancellationToken) {
     loop {
-        match stop.run_until_cancelled(look(keys)).await {
+        match stop.run_until_cancelled(Box::pin(look(keys))).await {
             Some(Ok(())) => {}
             Some(Err(NoToken::Store(problem))) => debug!(%problem, "the keys for tokens of services could not be looked at"),
             Some(Err(problem)) => warn!(%problem, "the keys for tokens of services could not be kept"),

@@ -44,7 +44,7 @@ impl Store {
 
     /// Counting begins anew: it was no guess.
     pub(crate) async fn forget_attempts(&self, address: SecretDigest) -> Result<(), StoreError> {
-        Ok(self.read(move |connection| Box::pin(forget(connection, address))).await?)
+        self.read(move |connection| Box::pin(forget(connection, address))).await
     }
 
     /// Forgets those that count no longer, and the oldest when there are too many; how many.

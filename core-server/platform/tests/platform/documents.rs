@@ -15,7 +15,7 @@ async fn pod(instance: &Instance, known: Arc<Known>) -> Pod {
     settings.server_version = "4.5.6".into();
     let pod = instance.new_pod_with(settings).await;
     pod.platform
-        .start(instance.loader(), move |_: NativeServices| Ok(NativeParts { plugins: vec![], identity: Some(known) }))
+        .start(instance.loader(), move |_: NativeServices| Ok(NativeParts { identity: Some(known), ..NativeParts::default() }))
         .await
         .unwrap();
     let mut not_granted = package_with_assets("shy", &[("main.js", "")]);

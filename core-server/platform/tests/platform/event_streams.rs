@@ -126,7 +126,11 @@ async fn clock(instance: &Instance) -> (Pod, Arc<Open>, Arc<Known>) {
     let (open, known) = (Arc::new(Open::default()), Arc::new(Known::default()));
     let (plugin, identity) = (Arc::new(Clock::new(open.clone())), known.clone());
     let parts = move |_: NativeServices| {
-        Ok(NativeParts { plugins: vec![NativePlugin { id: "clock".parse().unwrap(), plugin }], identity: Some(identity) })
+        Ok(NativeParts {
+            plugins: vec![NativePlugin { id: "clock".parse().unwrap(), plugin }],
+            identity: Some(identity),
+            ..NativeParts::default()
+        })
     };
     let pod = instance.new_pod("pod").await;
     pod.platform.start(instance.loader(), parts).await.unwrap();

@@ -126,7 +126,7 @@ async fn serve(
             services.socket_routes.register(&id, path, Arc::new(Echo)).map_err(|problem| problem.to_string())?;
         }
         *kept.lock().unwrap() = Some(services.signals);
-        Ok(NativeParts { plugins: vec![], identity: Some(identity) })
+        Ok(NativeParts { identity: Some(identity), ..NativeParts::default() })
     };
     pod.platform.start(instance.loader(), parts).await.unwrap();
     let signals = given.lock().unwrap().take().unwrap();

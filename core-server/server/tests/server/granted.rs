@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use checkstack_auth::{Auth, AuthSettings};
+use checkstack_auth::{Auth, AuthSettings, ServiceKeySettings};
 use checkstack_control_api::{SealingKey, SigningKey};
 use checkstack_platform::identity::Identity;
 use checkstack_platform::native::NativeServices;
@@ -63,6 +63,8 @@ async fn roles_grant_rules_to_users_and_admins_have_all() {
             base_url: None,
             oidc: None,
             oidc_directory: admin_directory,
+            service_keys: ServiceKeySettings::default(),
+            dev_auth: false,
         };
         let parts = Auth::parts(&services, auth)?;
         kept.lock().unwrap().clone_from(&parts.identity);

@@ -23,6 +23,7 @@ fn program(name: &str) -> Command {
 /// A pod, and the key of an application that may do everything.
 async fn described() -> (Pod, Server, String) {
     let pod = pod().await;
+    pod.write("encryption/current", "1".repeat(64).as_bytes());
     let server = pod.serve();
     pod.until_ready().await;
     let admin = Caller::signed_in(&pod, ADMIN, PASSWORD).await;

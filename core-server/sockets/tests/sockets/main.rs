@@ -175,7 +175,7 @@ async fn who_attends_slowly_holds_the_peer_back_and_does_not_lose_it() {
 
 #[tokio::test]
 async fn a_message_that_is_too_long_ends_the_connection() {
-    let Open { mut client, ended: end, .. } = open(Rules { max_message_bytes: 1_000, ..Rules::default() }).await;
+    let Open { mut client, near: _near, ended: end, .. } = open(Rules { max_message_bytes: 1_000, ..Rules::default() }).await;
     client.send(Message::text("x".repeat(1_001))).await.unwrap();
     assert_eq!(closed_with(&mut client).await, 1009);
     drop(client);

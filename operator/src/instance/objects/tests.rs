@@ -31,6 +31,7 @@ fn everything() -> Checkstack {
             "clientSecretRef": { "name": "sso" },
             "caBundleSecretRef": { "name": "sso-ca", "key": "tls.crt" },
         } },
+        "secretsFrom": [{ "secretRef": { "name": "mail" } }, { "secretRef": { "name": "api" } }],
         "rollout": { "progressDeadlineSeconds": 60 },
         "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
         "podTemplate": {
