@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::password::{PasswordError, check_strength};
 use crate::procedures::State;
+use crate::sign_in_attempts::Attempt;
 use crate::store::StoreError;
 
 /// The kubelet brings a changed Secret within about a minute; then it is seen within this time.
@@ -79,7 +80,7 @@ pub(crate) async fn follow(directory: &Path, state: &State, stop: &CancellationT
 }
 
 async fn take_over(secret: &AdminSecret, state: &State) -> Result<(), NotTakenOver> {
-    let State { store, passwords, sign_in_attempts, .. } = state;
+    let State { store, passwords, .. } = state;
     check_strength(&secret.password)?;
     loop {
         let before = store.admin_secret().await?;
@@ -87,12 +88,11 @@ async fn take_over(secret: &AdminSecret, state: &State) -> Result<(), NotTakenOv
             && *username == secret.username
             && passwords.is(secret.password.clone(), Some(hash.clone())).await?
         {
-            // Who has a new password may have tried it before it counted.
-            return Ok(sign_in_attempts.forget(&secret.username).await?);
+            return Ok(());
         }
         let hash = passwords.hash(secret.password.clone()).await?;
         // False: another replica has, and it is to be seen whether from the same Secret.
-        if store.take_over_admin(before, secret.username.clone(), hash).await? {
+        if store.take_over_admin(before, secret.username.clone(), hash, Attempt::with(&secret.username)).await? {
             info!(username = secret.username, "the admin of the instance has the password of the Secret");
         }
     }

@@ -32,7 +32,7 @@ pub(crate) struct Attempt(pub(crate) SecretDigest);
 
 impl Attempt {
     /// To sign in with an address, in whatever case.
-    fn with(email: &str) -> Self {
+    pub(crate) fn with(email: &str) -> Self {
         Self(sha256(email.to_lowercase().as_bytes()))
     }
 
@@ -87,14 +87,6 @@ impl SignInAttempts {
     /// It was no guess.
     pub(crate) async fn succeeded(&self, attempt: Attempt) -> Result<(), StoreError> {
         self.store.forget_attempts(attempt.0).await
-    }
-
-    /// Wipes the slate of an address.
-    pub(crate) async fn forget(&self, email: &str) -> Result<(), StoreError> {
-        let attempt = Attempt::with(email);
-        self.succeeded(attempt).await?;
-        self.refused.invalidate(&attempt.0);
-        Ok(())
     }
 
     /// Forgets what counts no longer; how many.

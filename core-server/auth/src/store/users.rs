@@ -8,7 +8,8 @@ use serde_json::json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Actor, Store, StoreError, audit, conflict, roles};
+use super::{Actor, Store, StoreError, attempts, audit, conflict, roles};
+use crate::sign_in_attempts::Attempt;
 
 /// A person.
 #[derive(Debug, Clone, Serialize, JsonSchema, FromRow)]
@@ -132,12 +133,13 @@ impl Store {
     }
 
     /// Makes the user of the Secret, an admin with its password. `before` is what was taken over last: when that is no longer so,
-    /// another replica was quicker.
+    /// another replica was quicker. Wipes the slate of failed attempts.
     pub(crate) async fn take_over_admin(
         &self,
         before: Option<(String, String)>,
         username: String,
         password_hash: String,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
@@ -168,6 +170,8 @@ impl Store {
                 .execute(&mut *connection)
                 .await?;
                 let details = json!({ "email": username });
+                // Who has the new password may have tried it before it counted.
+                attempts::forget(connection, attempt.0).await?;
                 audit::record(connection, &Actor::system("admin-secret"), "user.take-over", &format!("user:{id}"), details).await?;
                 Ok(true)
             })
