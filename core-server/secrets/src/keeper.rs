@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use checkstack_platform::native::{AuditLog, Caller};
 use checkstack_platform::secrets::{Secret, SecretError, SecretRevision, SecretRevisions, Secrets};
+use checkstack_settings::keyring::Keyring;
 use checkstack_settings::reference::SecretName;
 use checkstack_settings::secret::SecretString;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::error::KeeperError;
 use crate::keys::KeyFiles;
 use crate::mounted::Mounted;
-use crate::seal::{open, seal};
+use crate::seal::{OpenError, open, seal};
 use crate::store::{self, MAX_SECRETS, NewSecret, Store, StoredValue};
 
 /// Of a value, in UTF-8.
@@ -148,18 +149,11 @@ impl Keeper {
             let Some(last) = page.last() else { break };
             after = last.name.clone();
             for before in page {
-                match keyring.needs_reencryption(&before.ciphertext) {
-                    Ok(false) => outcome.unchanged += 1,
-                    Ok(true) => {
-                        let plaintext = keyring.decrypt(&before.ciphertext).map_err(|problem| (before.name.clone(), problem.to_string()));
-                        match plaintext {
-                            Ok(plaintext) => {
-                                let ciphertext = keyring.encrypt(&plaintext)?;
-                                self.exchange(before, ciphertext).await?;
-                                outcome.reencrypted += 1;
-                            }
-                            Err(failure) => outcome.failures.push(failure),
-                        }
+                match renewed(&keyring, &before) {
+                    Ok(None) => outcome.unchanged += 1,
+                    Ok(Some((name, value))) => {
+                        self.exchange(before, seal(&keyring, &name, &value)?).await?;
+                        outcome.reencrypted += 1;
                     }
                     Err(problem) => outcome.failures.push((before.name, problem.to_string())),
                 }
@@ -230,6 +224,14 @@ impl Secrets for Keeper {
     fn revisions(&self) -> watch::Receiver<Option<Arc<SecretRevisions>>> {
         self.revisions.subscribe()
     }
+}
+
+/// What has to be encrypted anew; none when it was encrypted with the current key.
+fn renewed(keyring: &Keyring, stored: &StoredValue) -> Result<Option<(SecretName, SecretString)>, OpenError> {
+    let name: SecretName = stored.name.parse().map_err(|_| OpenError::OfAnother)?;
+    // One that opens with the current key may be that of another secret all the same.
+    let value = open(keyring, &name, &stored.ciphertext)?;
+    Ok(keyring.needs_reencryption(&stored.ciphertext)?.then_some((name, value)))
 }
 
 fn check(value: &SecretString, description: Option<&str>) -> Result<(), KeeperError> {

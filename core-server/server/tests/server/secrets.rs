@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::identity::{ADMIN, Caller, PASSWORD, pod};
+use crate::postgres::execute;
 use crate::process::Pod;
 
 const OLD_KEY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -91,6 +92,13 @@ async fn a_key_is_exchanged_and_everything_is_encrypted_with_the_new_one() {
     assert_eq!(done(&admin, "reencryptSecrets", Value::Null).await, json!({ "reencrypted": 2, "unchanged": 1, "failures": [] }));
     std::fs::remove_file(pod.path("encryption/previous")).unwrap();
     assert_eq!(done(&admin, "reencryptSecrets", Value::Null).await, json!({ "reencrypted": 0, "unchanged": 3, "failures": [] }));
+
+    // Who can write to the database puts a value in the place of another.
+    let moved = "UPDATE plugin_secrets.secrets SET ciphertext = (SELECT ciphertext FROM plugin_secrets.secrets WHERE name = 'two') WHERE name = 'one'";
+    execute(&mut pod.database.admin().await, moved).await;
+    let outcome = done(&admin, "reencryptSecrets", Value::Null).await;
+    assert_eq!((&outcome["unchanged"], &outcome["failures"][0]["name"]), (&json!(2), &json!("one")));
+    assert!(outcome["failures"][0]["problem"].as_str().unwrap().contains("the value of another secret"), "{outcome}");
 }
 
 #[tokio::test]
