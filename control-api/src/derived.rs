@@ -13,7 +13,7 @@ use crate::keys::SealingKey;
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabasePassword(Zeroizing<String>);
 
-/// A key that authenticates bytes which a pod wrote itself and will trust later: precompiled code, cookies.
+/// A key that authenticates bytes which a pod wrote itself and will trust later: precompiled code, unpacked packages, cookies.
 #[derive(Clone)]
 pub struct MacKey(hmac::Key);
 
@@ -32,6 +32,11 @@ impl SealingKey {
     /// The key for precompiled code.
     pub fn precompiled_code_key(&self) -> MacKey {
         mac_key(self, "precompiled-code")
+    }
+
+    /// The key for what pods tell each other of packages that they have unpacked.
+    pub fn unpacked_package_key(&self) -> MacKey {
+        mac_key(self, "unpacked-package")
     }
 
     /// The key for what a browser keeps between the beginning and the end of a sign-in at a provider.
@@ -136,6 +141,7 @@ mod tests {
             password("uptim", 1),
             password("uptime", 2),
             Digest::from_sha256(key(1).precompiled_code_key().tag(&[b"uptime"])).hex(),
+            Digest::from_sha256(key(1).unpacked_package_key().tag(&[b"uptime"])).hex(),
             Digest::from_sha256(mac_key(&key(1), "secret-config-hash").tag(&[b"uptime"])).hex(),
             Digest::from_sha256(*bytes(&key(1), "database-password", &[])).hex(),
         ];

@@ -289,7 +289,7 @@ impl Platform {
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
         let stages = Stages {
-            materialiser: Materialiser::new(store.clone(), loader.clone(), &settings.state_directory),
+            materialiser: Materialiser::new(store.clone(), keys.sealing.unpacked_package_key(), loader.clone(), &settings.state_directory),
             loader,
             database: database.clone(),
             sessions: sessions.clone(),
@@ -501,7 +501,8 @@ pub async fn materialise(
     };
     let database = Database::open(&settings.database, &settings.instance).await?;
     let loader = make(loader, &keys, &database)?;
-    let materialiser = Materialiser::new(ArtifactStore::new(database.clone()), loader, &settings.state_directory);
+    let store = ArtifactStore::new(database.clone());
+    let materialiser = Materialiser::new(store, keys.sealing.unpacked_package_key(), loader, &settings.state_directory);
     let failed = materialiser.materialise_all(&set.plugins).await;
     database.close().await;
     Ok(Ok(failed))

@@ -10,7 +10,7 @@ mod settings;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checkstack_control_api::SealingKey;
 use checkstack_platform::plugin::{CodeCache, PluginLoader};
@@ -50,11 +50,14 @@ fn main() -> ExitCode {
 
 /// What cannot be materialised never keeps the pod from starting: the server says what is missing.
 async fn materialise_plugins(settings: &PlatformSettings) -> ExitCode {
-    match materialise(settings, loader).await {
-        Ok(Ok(failed)) if failed.is_empty() => info!("all plugins of the set are materialised"),
+    let begin = Instant::now();
+    let materialised = materialise(settings, loader).await;
+    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match materialised {
+        Ok(Ok(failed)) if failed.is_empty() => info!(milliseconds, "all plugins of the set are materialised"),
         Ok(Ok(failed)) => {
             let names: Vec<String> = failed.iter().map(|(entry, failure)| format!("{}: {failure}", entry.plugin_id)).collect();
-            error!(failed = names.len(), "not all plugins of the set are materialised: {}", names.join("; "));
+            error!(milliseconds, failed = names.len(), "not all plugins of the set are materialised: {}", names.join("; "));
         }
         Ok(Err(problem)) => error!("the mounted plugin set is not used: {problem}"),
         Err(problem) => {

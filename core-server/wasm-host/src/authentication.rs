@@ -66,6 +66,14 @@ impl CodeMac {
         tag
     }
 
+    /// Whether `file` ends with the tag of the code before it.
+    pub(crate) fn authenticates(mut self, file: &[u8]) -> bool {
+        let parts = file.len().checked_sub(TAG_BYTES).filter(|code| *code > 0).and_then(|code| file.split_at_checked(code));
+        let Some((code, tag)) = parts else { return false };
+        self.update(code);
+        constant_time::verify_slices_are_equal(self.0.sign().as_ref(), tag).is_ok()
+    }
+
     pub(crate) fn agrees_with(self, tag: &Tag) -> bool {
         constant_time::verify_slices_are_equal(self.0.sign().as_ref(), tag).is_ok()
     }

@@ -128,19 +128,38 @@ impl Compiler {
         result.unwrap_or_else(|Lost| Err(CompileError::Abandoned.into()))
     }
 
-    async fn reading(&self, read: impl FnOnce() -> Option<Component> + Send + 'static) -> Option<Component> {
-        let _turn = self.readers.acquire().await.ok()?;
-        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    /// Code that another pod has compiled, for a component that need not be here. False if there is none that can be used.
+    pub(crate) async fn receive(&self, artifact: &MaterialisedArtifact) -> bool {
+        let (shared, place) = (Arc::clone(&self.shared), artifact.clone());
+        self.shared_code(artifact, move |file| shared.receive(&place, file)).await.is_some()
     }
 
-    /// Code that another pod has compiled. While it comes, other code is verified.
+    /// Whether there is code beside the place of the component, of whatever use.
+    pub(crate) async fn has_code(&self, artifact: &MaterialisedArtifact) -> bool {
+        tokio::fs::try_exists(code_path(artifact)).await.unwrap_or(false)
+    }
+
     async fn received(&self, artifact: &MaterialisedArtifact) -> Option<Component> {
+        let (shared, place) = (Arc::clone(&self.shared), artifact.clone());
+        self.shared_code(artifact, move |file| shared.received(&place, file)).await
+    }
+
+    /// What becomes of the code that another pod has compiled. While it comes, other code is verified.
+    async fn shared_code<T: Send + 'static>(
+        &self,
+        artifact: &MaterialisedArtifact,
+        take: impl FnOnce(&[u8]) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
         let _place = self.received.acquire().await.ok()?;
         let target = self.shared.authenticator.target();
         let get = self.shared.cache.as_ref()?.get(&artifact.digest, &target);
         let file = tokio::time::timeout(CACHE, get).await.ok()??;
-        let (shared, artifact) = (Arc::clone(&self.shared), artifact.clone());
-        self.reading(move || shared.received(&artifact, &file)).await
+        self.reading(move || take(&file)).await
+    }
+
+    async fn reading<T: Send + 'static>(&self, read: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+        let _turn = self.readers.acquire().await.ok()?;
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
 }
 
@@ -153,9 +172,21 @@ impl Shared {
             Err(UnusableCode::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(problem) => {
                 tracing::warn!(path = %path.display(), %problem, "compiled code of a plugin is not used; compiling it again");
+                // Where the component is not, nothing should seem to be there.
+                let _ = fs::remove_file(&path);
                 None
             }
         }
+    }
+
+    /// Code that was sent here, kept until it is asked for.
+    fn receive(&self, artifact: &MaterialisedArtifact, file: &[u8]) -> Option<()> {
+        if !self.mac(artifact).authenticates(file) {
+            tracing::warn!(digest = %artifact.digest, "compiled code of a plugin in the database is not used: it was not made by this instance for this artifact, engine and processor, or it is damaged");
+            return None;
+        }
+        let kept = write_whole(&code_path(artifact), &[file]);
+        kept.inspect_err(|error| tracing::warn!(digest = %artifact.digest, %error, "compiled code cannot be kept")).ok()
     }
 
     /// Code that was sent here, kept for the next time.

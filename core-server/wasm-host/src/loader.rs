@@ -48,6 +48,14 @@ impl PluginLoader for WasmPluginLoader {
         self.compiler.component(artifact).await.map(drop)
     }
 
+    async fn receive(&self, artifact: &MaterialisedArtifact) -> bool {
+        self.compiler.receive(artifact).await
+    }
+
+    async fn has_code(&self, artifact: &MaterialisedArtifact) -> bool {
+        self.compiler.has_code(artifact).await
+    }
+
     async fn load(
         &self,
         entry: &PluginEntry,

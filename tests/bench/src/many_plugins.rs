@@ -9,8 +9,7 @@ use checkstack_e2e::packages::{package, package_object, renamed};
 use serde_json::{Value, json};
 
 use crate::memory;
-use crate::pod_start;
-use crate::table::Times;
+use crate::pod_start::{self, Starts};
 
 /// So many plugins there are, one after the other.
 const SIZES: [usize; 4] = [100, 250, 500, 1000];
@@ -20,10 +19,8 @@ const BATCH: usize = 50;
 /// What came of so many plugins.
 pub(crate) struct Point {
     pub(crate) plugins: usize,
-    /// Seconds of the init container, which brings the artifacts into the new pod.
-    pub(crate) materialised: i64,
-    /// Start of the container → ready.
-    pub(crate) start: Times,
+    /// Of new pods.
+    pub(crate) starts: Starts,
     /// Bytes of the process.
     pub(crate) bytes: u64,
 }
@@ -42,22 +39,18 @@ pub(crate) async fn measure(ns: &Namespace) -> Result<Vec<Point>> {
         ns.kubectl(&["wait", "checkstackplugin", "--all", "--for=condition=Ready", "--timeout=600s"]).await.context("not all came up")?;
         there = plugins;
         // Every measured pod is a new one, and finds the code that the first has compiled.
-        let start = pod_start::measure(ns).await?;
-        let point = Point { plugins, materialised: materialised(ns).await?, start, bytes: memory::of_core(ns).await? };
+        let starts = pod_start::measure(ns).await?;
+        let point = Point { plugins, starts, bytes: memory::of_core(ns).await? };
         // The next may take long.
-        eprintln!("{plugins} plugins: {}, {} MiB", point.start, point.bytes / 1_048_576);
+        eprintln!(
+            "{plugins} plugins: {}, with the init container {}, {} MiB",
+            point.starts.core,
+            point.starts.both,
+            point.bytes / 1_048_576
+        );
         points.push(point);
     }
     Ok(points)
-}
-
-async fn materialised(ns: &Namespace) -> Result<i64> {
-    let pod = ns.core_pods().await?.into_iter().next().context("no core pod")?;
-    let terminated = &pod["status"]["initContainerStatuses"][0]["state"]["terminated"];
-    let at =
-        |field: &str| terminated[field].as_str().with_context(|| format!("no {field}"))?.parse::<jiff::Timestamp>().map_err(Into::into);
-    let (begin, end): (Result<_>, Result<_>) = (at("startedAt"), at("finishedAt"));
-    Ok(end?.duration_since(begin?).as_secs())
 }
 
 /// The points as a Mermaid chart.
@@ -67,7 +60,7 @@ impl fmt::Display for Plot<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |of: &dyn Fn(&Point) -> String| self.0.iter().map(of).collect::<Vec<_>>().join(", ");
         for (title, unit, line) in [
-            ("Start of a new pod", "ms", row(&|point| point.start.median().as_millis().to_string())),
+            ("Both containers of a new pod", "ms", row(&|point| point.starts.both.median().as_millis().to_string())),
             ("Memory", "MiB", row(&|point| (point.bytes / 1_048_576).to_string())),
         ] {
             writeln!(formatter, "```mermaid\nxychart-beta\n    title \"{title}\"")?;

@@ -1,22 +1,23 @@
-//! From the store to the pod's directory: read, verify, unpack.
+//! From the store to the pod's directory: read, verify, unpack; or, where another pod has done all that, only what came of it.
 //!
 //! The same code runs in the init container (`materialise`), which compiles as well, so that a starting server finds
 //! everything done, and in the running server for plugins that arrive later.
 
-use std::fs::File;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use checkstack_control_api::MacKey;
 use checkstack_control_api::report::PluginReason;
-use checkstack_plugin_package::{Digest, Migration, PluginEntry, PluginPackage, migrations};
+use checkstack_plugin_package::{Digest, Migration, PluginEntry};
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::{ArtifactStore, assets, sweep};
+use super::essentials::SharedEssentials;
+use super::unpack::{self, Building};
+use super::{ArtifactStore, sweep};
 use crate::plugin::{MaterialisedArtifact, PluginFailure, PluginLoader};
 
 /// Compiling one plugin, or reading its code.
@@ -27,15 +28,12 @@ const MAX_PACKAGES: usize = 4;
 const MAX_WAITING: usize = 3;
 /// Below the state directory.
 const ARTIFACTS: &str = "artifacts";
-/// Below an artifact's directory.
-const COMPONENT: &str = "plugin.wasm";
-const METADATA: &str = "package.json";
-const MIGRATIONS: &str = "migrations";
 
 /// Brings artifacts to where plugins are loaded from.
 #[derive(Clone)]
 pub(crate) struct Materialiser {
     store: ArtifactStore,
+    essentials: SharedEssentials,
     loader: Arc<dyn PluginLoader>,
     directory: PathBuf,
     /// Unpacking uses a whole CPU.
@@ -49,10 +47,11 @@ pub(crate) struct Materialiser {
 }
 
 impl Materialiser {
-    /// `state` is a directory that only this server writes to.
-    pub(crate) fn new(store: ArtifactStore, loader: Arc<dyn PluginLoader>, state: &Path) -> Self {
+    /// `state` is a directory that only this server writes to; `key` is for what pods tell each other of packages.
+    pub(crate) fn new(store: ArtifactStore, key: MacKey, loader: Arc<dyn PluginLoader>, state: &Path) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            essentials: SharedEssentials::new(store.database.clone(), key),
             store,
             loader,
             directory: state.join(ARTIFACTS),
@@ -85,35 +84,69 @@ impl Materialiser {
             .await
     }
 
-    /// Verified and unpacked.
+    /// Verified and unpacked; or without its component, if it can be loaded without.
     pub(crate) async fn materialise(&self, entry: &PluginEntry) -> Result<MaterialisedArtifact, PluginFailure> {
-        let artifact = self.artifact(entry.digest);
-        if self.cleaned.is_completed() && is_complete(&artifact).await {
+        let artifact = unpack::place(&self.directory, entry.digest);
+        if self.cleaned.is_completed() && self.is_complete(&artifact).await {
             return Ok(artifact);
         }
-        let package = acquire(&self.packages).await?;
         tokio::task::spawn_blocking(self.clean()).await.map_err(|error| internal(error.to_string()))?;
-        if is_complete(&artifact).await {
-            return Ok(artifact);
+        if !self.is_complete(&artifact).await && !self.receive(entry, &artifact).await {
+            self.unpack(entry, &artifact).await?;
         }
+        Ok(artifact)
+    }
+
+    /// A directory gets its name only when everything is in it, and loses it before anything is deleted; but code that cannot be
+    /// used is.
+    async fn is_complete(&self, artifact: &MaterialisedArtifact) -> bool {
+        tokio::fs::try_exists(&artifact.component).await.unwrap_or(false) || self.loader.has_code(artifact).await
+    }
+
+    /// What other pods have read in the package and compiled. False if that is not all there, or cannot be used.
+    async fn receive(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) -> bool {
+        let Some(essentials) = self.essentials.get(entry.digest).await else { return false };
+        // If the set says something else about it, the package is asked.
+        if unpack::check_identity(&essentials, entry).is_err() {
+            return false;
+        }
+        let Ok(_turn) = acquire(&self.compiling).await else { return false };
+        let place = artifact.clone();
+        let Ok(Ok(building)) = tokio::task::spawn_blocking(move || Building::begin(&place, &essentials)).await else { return false };
+        if !self.loader.receive(&building.artifact()).await {
+            return false;
+        }
+        let place = artifact.clone();
+        matches!(tokio::task::spawn_blocking(move || building.finish(&place)).await, Ok(Ok(())))
+    }
+
+    /// From the package, and the pods to come need not.
+    async fn unpack(&self, entry: &PluginEntry, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure> {
+        let package = acquire(&self.packages).await?;
         // While others are unpacked.
         let bytes = self.fetch(entry.digest).await?;
         let turn = acquire(&self.turns).await?;
-        let (entry, unpacked) = (entry.clone(), artifact.clone());
+        let (unpacked, artifact) = (entry.clone(), artifact.clone());
         // Hashing, unpacking and writing block. They go on when nobody waits any more, and so the
         // turns go with them.
         let unpack = tokio::task::spawn_blocking(move || {
             let _turns = (package, turn);
-            unpack(&bytes, &entry, &unpacked)
+            unpack::unpack(&bytes, &unpacked, &artifact)
         });
-        unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
-        Ok(artifact)
+        let essentials = unpack.await.map_err(|error| internal(format!("the package could not be unpacked: {error}")))??;
+        if let Some(essentials) = essentials {
+            self.essentials.put(entry.digest, &essentials).await;
+        }
+        Ok(())
     }
 
-    /// The same, and compiled.
+    /// Materialised, and compiled.
     async fn compile(&self, entry: &PluginEntry) -> Result<(), PluginFailure> {
         let artifact = self.materialise(entry).await?;
         let _turn = acquire(&self.compiling).await?;
+        if self.loader.has_code(&artifact).await {
+            return Ok(());
+        }
         let compiled = tokio::time::timeout(COMPILE, self.loader.precompile(&artifact)).await;
         let late = || format!("the component was not compiled within {} s; the server goes on with it", COMPILE.as_secs());
         compiled.map_err(|_| PluginFailure::transient(PluginReason::DeadlineExceeded, late()))?
@@ -121,8 +154,8 @@ impl Materialiser {
 
     /// The migrations of a materialised artifact.
     pub(crate) async fn migrations(&self, artifact: &MaterialisedArtifact) -> Result<Vec<Migration>, PluginFailure> {
-        let directory = artifact.directory.join(MIGRATIONS);
-        let read = tokio::task::spawn_blocking(move || read_migrations(&directory));
+        let directory = artifact.directory.clone();
+        let read = tokio::task::spawn_blocking(move || unpack::read_migrations(&directory));
         read.await
             .map_err(|error| internal(error.to_string()))?
             .map_err(|error| internal(format!("the unpacked migrations cannot be read: {error}")))
@@ -161,100 +194,6 @@ impl Materialiser {
             }),
         }
     }
-
-    fn artifact(&self, digest: Digest) -> MaterialisedArtifact {
-        let directory = self.directory.join(digest.hex());
-        MaterialisedArtifact { digest, component: directory.join(COMPONENT), directory }
-    }
-}
-
-/// A directory gets its name only when everything is in it, and loses it before anything is deleted.
-async fn is_complete(artifact: &MaterialisedArtifact) -> bool {
-    tokio::fs::try_exists(&artifact.directory).await.unwrap_or(false)
-}
-
-fn unpack(bytes: &[u8], entry: &PluginEntry, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure> {
-    let actual = Digest::of(bytes);
-    if actual != entry.digest {
-        return Err(PluginFailure::terminal(
-            PluginReason::ArtifactCorrupt,
-            format!(
-                "the stored artifact {} has the digest {actual}: it was damaged in the database; the operator uploads it again, which replaces it",
-                entry.digest
-            ),
-        ));
-    }
-    let package = PluginPackage::read(bytes).map_err(|error| {
-        let reason = match error.is_world_mismatch() {
-            true => PluginReason::IncompatibleWorld,
-            false => PluginReason::ArtifactCorrupt,
-        };
-        PluginFailure::terminal(reason, error.to_string())
-    })?;
-    check_identity(&package, entry)?;
-    lay_out(&package, artifact).map_err(|error| internal(format!("the package could not be written to the state directory: {error}")))
-}
-
-/// The set must not say something else about the package than the package itself.
-fn check_identity(package: &PluginPackage, entry: &PluginEntry) -> Result<(), PluginFailure> {
-    let metadata = &package.metadata;
-    for (what, found, expected) in [
-        ("plugin id", package.plugin_id.as_str(), entry.plugin_id.as_str()),
-        ("name", &metadata.name, &entry.package),
-        ("version", &metadata.version, &entry.version),
-    ] {
-        if found != expected {
-            return Err(PluginFailure::terminal(
-                PluginReason::InvalidPackage,
-                format!("the package has the {what} '{found}', but the plugin set expects '{expected}'"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Into a directory beside, which is then renamed: a crash leaves nothing half done under the name. What a
-/// crash of the node leaves is not used (see [`sweep::clean`]), so nobody waits for the disk.
-fn lay_out(package: &PluginPackage, artifact: &MaterialisedArtifact) -> io::Result<()> {
-    let parent = artifact.directory.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent)?;
-    let building = tempfile::Builder::new().prefix(sweep::UNPACKING).tempdir_in(parent)?;
-    write(&building.path().join(COMPONENT), &package.component)?;
-    write(&building.path().join(METADATA), &serde_json::to_vec_pretty(&package.metadata)?)?;
-    let migrations = building.path().join(MIGRATIONS);
-    std::fs::create_dir(&migrations)?;
-    for migration in &package.migrations {
-        let stem = format!("{:04}_{}", migration.version, migration.name);
-        write(&migrations.join(format!("{stem}.up.sql")), migration.up.as_bytes())?;
-        if let Some(down) = &migration.down {
-            write(&migrations.join(format!("{stem}.down.sql")), down.as_bytes())?;
-        }
-    }
-    assets::write(building.path(), &package.assets)?;
-    match std::fs::rename(building.path(), &artifact.directory) {
-        Ok(()) => {
-            // It has moved; there is nothing left to delete.
-            let _ = building.keep();
-            Ok(())
-        }
-        // Another one was quicker, with the same content.
-        Err(_) if artifact.directory.is_dir() => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    File::create_new(path)?.write_all(content)
-}
-
-fn read_migrations(directory: &Path) -> io::Result<Vec<Migration>> {
-    let mut files = Vec::new();
-    for found in std::fs::read_dir(directory)? {
-        let found = found?;
-        files.push((found.file_name().to_string_lossy().into_owned(), std::fs::read(found.path())?));
-    }
-    migrations::read(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())))
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 async fn acquire(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, PluginFailure> {

@@ -4,9 +4,11 @@
 mod assets;
 mod code_cache;
 mod collection;
+mod essentials;
 pub(crate) mod materialise;
 pub(crate) mod store;
 mod sweep;
+mod unpack;
 
 pub(crate) use assets::ArtifactAssets;
 pub(crate) use code_cache::DatabaseCodeCache;

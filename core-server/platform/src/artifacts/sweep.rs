@@ -62,6 +62,14 @@ fn delete_all(directory: &Path, is_waste: impl Fn(&str) -> bool, remove: impl Fn
     }
 }
 
+/// Deletes one artifact, of which mapped code may still be running.
+pub(super) fn discard(artifact: &Path) -> io::Result<()> {
+    match (artifact.parent(), artifact.file_name()) {
+        (Some(directory), Some(name)) => delete(directory, &name.to_string_lossy(), artifact, remove),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no artifact")),
+    }
+}
+
 fn delete(directory: &Path, name: &str, path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if name.starts_with(DELETING) {
         return remove(path);

@@ -120,6 +120,19 @@ pub trait PluginLoader: Send + Sync {
     /// when that has been done, and joins when it is being done: who calls this may go and come back.
     async fn precompile(&self, artifact: &MaterialisedArtifact) -> Result<(), PluginFailure>;
 
+    /// Brings what another pod has compiled of an artifact whose component is not here. True if it is here now, and was made by a
+    /// server of this instance; then the artifact can be loaded without its component.
+    async fn receive(&self, artifact: &MaterialisedArtifact) -> bool {
+        let _ = artifact;
+        false
+    }
+
+    /// Whether there is code beside the place of the component, which may turn out to be of no use.
+    async fn has_code(&self, artifact: &MaterialisedArtifact) -> bool {
+        let _ = artifact;
+        false
+    }
+
     /// Loads a plugin and asks it for its description. Compiles first if need be.
     async fn load(
         &self,

@@ -13,6 +13,7 @@ mod postgres;
 
 mod cache;
 mod dev_auth;
+mod fresh_pods;
 mod granted;
 mod identity;
 mod oidc;
