@@ -7,7 +7,8 @@
 //! tick by tick. So a plugin that computes for long, or for ever, can neither hold a thread that
 //! serves others nor take more than an equal share of the background threads. For a few seconds after
 //! that, all calls of the same plugin begin in the background lane; so they do after a call that the clock could not
-//! interrupt, since it was the host that worked for it: a large answer has to be copied out of the guest.
+//! interrupt, since it was the host that worked for it: a large answer has to be copied out of the guest. The lane as a whole pauses
+//! before it has used up what the container may have of the processors (see [`processor_budget`](crate::processor_budget)).
 //!
 //! The deadline of a call is not watched here: the clock's callback looks at it when guest code
 //! computes, a timer does when the guest waits for the host
@@ -27,6 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use crate::WasmHostError;
+use crate::processor_budget::{ProcessorBudget, Sparing};
 
 /// How long calls of a plugin begin in the background after one of them had to be moved there.
 const BACKGROUND_PERIOD: Duration = Duration::from_secs(5);
@@ -50,6 +52,7 @@ pub(crate) struct BackgroundLane {
     /// `None` only while it is dropped. It drives no I/O and no timers: its tasks use those of the
     /// runtime that they come from, so that a computing guest never delays a connection.
     runtime: Option<Runtime>,
+    budget: Arc<ProcessorBudget>,
 }
 
 impl BackgroundLane {
@@ -60,12 +63,13 @@ impl BackgroundLane {
             .on_thread_start(|| lower_thread_priority(BACKGROUND_NICENESS))
             .build()
             .map_err(WasmHostError::Thread)?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { runtime: Some(runtime), budget: Arc::new(ProcessorBudget::of_container()) })
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<AbortOnDropHandle<T>> {
         let runtime = self.runtime.as_ref()?;
-        Some(AbortOnDropHandle::new(runtime.spawn(TokioContext::new(work.in_current_span(), Handle::current()))))
+        let work = Sparing::new(work.in_current_span(), Arc::clone(&self.budget));
+        Some(AbortOnDropHandle::new(runtime.spawn(TokioContext::new(work, Handle::current()))))
     }
 }
 

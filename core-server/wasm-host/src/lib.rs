@@ -33,6 +33,7 @@ mod messages;
 mod plugin;
 mod pool;
 mod procedures;
+mod processor_budget;
 mod settings;
 mod single_flight;
 
