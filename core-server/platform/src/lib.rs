@@ -13,6 +13,7 @@ mod backoff;
 mod caches;
 mod database;
 mod dispatch;
+pub mod encryption;
 mod events;
 mod http;
 pub mod identity;

@@ -22,6 +22,7 @@ use crate::database::schema_users::{self, SchemaUsers};
 use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::{DispatchTable, Endpoint};
+use crate::encryption::EncryptionKeys;
 use crate::events::{self, Listeners};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::documents::About;
@@ -36,7 +37,7 @@ use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
 use crate::metrics::Metrics;
 use crate::mounted_set::{self, MountedSetError};
-use crate::native::{self, MakeNativeParts, NativeDatabase, NativeParts, NativeServices};
+use crate::native::{self, Configurations, MakeNativeParts, NativeDatabase, NativeParts, NativeServices};
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 use crate::signals::AskIdentity;
@@ -76,6 +77,8 @@ pub struct PlatformSettings {
     pub plugin_config_directory: PathBuf,
     /// `jwks.json` and `sealing.key`.
     pub keys_directory: PathBuf,
+    /// The keys that secrets in the database are encrypted with; need not exist: then none can be stored.
+    pub encryption_directory: PathBuf,
     /// Where artifacts are unpacked and compiled; only this server writes to it.
     pub state_directory: PathBuf,
     /// PostgreSQL.
@@ -107,6 +110,7 @@ impl PlatformSettings {
             plugin_set_directory: "/etc/checkstack/plugin-set".into(),
             plugin_config_directory: "/etc/checkstack/plugin-config".into(),
             keys_directory: "/etc/checkstack/keys".into(),
+            encryption_directory: "/etc/checkstack/encryption".into(),
             state_directory: "/var/lib/checkstack".into(),
             database,
             frontend_directory: DEFAULT_FRONTEND_DIRECTORY.into(),
@@ -232,7 +236,10 @@ impl Platform {
         let events = EventBus::new(queues.clone(), Limits::default());
         let sockets = &self.shared.sockets;
         let audience = Arc::new(AskIdentity(Arc::downgrade(&self.shared)));
+        let encryption_keys = EncryptionKeys::new(settings.encryption_directory.clone());
         let services = NativeServices {
+            configurations: Configurations::new(NativeDatabase::new(database.clone()), encryption_keys.clone()),
+            encryption_keys,
             database: NativeDatabase::new(database.clone()),
             signals: SignalService::new(SignalBus::new(events.clone(), sockets.hub.clone(), audience)),
             socket_routes: sockets.routes.clone(),

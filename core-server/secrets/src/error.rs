@@ -2,11 +2,12 @@
 
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_platform::DatabaseError;
+use checkstack_platform::encryption::EncryptionKeysError;
+use checkstack_platform::native::ConfigurationError;
 use checkstack_platform::secrets::SecretError;
 use checkstack_settings::keyring::EncryptionError;
 use checkstack_settings::reference::SecretName;
 
-use crate::keys::KeysError;
 use crate::seal::OpenError;
 
 /// See the module. Has nothing of a secret.
@@ -20,7 +21,7 @@ pub(crate) enum KeeperError {
     Conflict(String),
     /// See there.
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    Keys(#[from] EncryptionKeysError),
     /// See there.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
@@ -43,6 +44,16 @@ pub(crate) enum KeeperError {
 impl From<sqlx::Error> for KeeperError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl From<ConfigurationError> for KeeperError {
+    fn from(error: ConfigurationError) -> Self {
+        match error {
+            ConfigurationError::Database(problem) => Self::Database(problem),
+            ConfigurationError::Keys(problem) => Self::Keys(problem),
+            other => Self::Conflict(other.to_string()),
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use checkstack_platform::native::{AuditLog, Caller};
+use checkstack_platform::encryption::EncryptionKeys;
+use checkstack_platform::native::{AuditLog, Caller, Configurations, Reencrypted};
 use checkstack_platform::secrets::{Secret, SecretError, SecretRevision, SecretRevisions, Secrets};
 use checkstack_settings::keyring::Keyring;
 use checkstack_settings::reference::SecretName;
@@ -15,7 +16,6 @@ use sqlx::PgConnection;
 use tokio::sync::{Mutex, watch};
 
 use crate::error::KeeperError;
-use crate::keys::KeyFiles;
 use crate::mounted::Mounted;
 use crate::seal::{OpenError, open, seal};
 use crate::store::{self, MAX_SECRETS, NewSecret, Store, StoredValue};
@@ -28,7 +28,9 @@ const MAX_DESCRIPTION_BYTES: usize = 1_024;
 /// See the module.
 pub(crate) struct Keeper {
     store: Store,
-    keys: KeyFiles,
+    keys: EncryptionKeys,
+    /// Their secrets are encrypted with the same keys.
+    configurations: Configurations,
     /// Also whoever says which revisions there are: an older answer never comes after a newer one.
     mounted: Mutex<Mounted>,
     revisions: watch::Sender<Option<Arc<SecretRevisions>>>,
@@ -45,18 +47,15 @@ pub(crate) struct Shown {
     pub(crate) hides_stored: bool,
 }
 
-/// What became of the ciphertexts.
-#[derive(Default)]
-pub(crate) struct Reencrypted {
-    pub(crate) reencrypted: u32,
-    pub(crate) unchanged: u32,
-    /// Name, and why.
-    pub(crate) failures: Vec<(String, String)>,
-}
-
 impl Keeper {
-    pub(crate) fn new(store: Store, keys: KeyFiles, mounted: PathBuf, audit: Option<Arc<dyn AuditLog>>) -> Self {
-        Self { store, keys, mounted: Mutex::new(Mounted::new(mounted)), revisions: watch::Sender::new(None), audit }
+    pub(crate) fn new(
+        store: Store,
+        keys: EncryptionKeys,
+        configurations: Configurations,
+        mounted: PathBuf,
+        audit: Option<Arc<dyn AuditLog>>,
+    ) -> Self {
+        Self { store, keys, configurations, mounted: Mutex::new(Mounted::new(mounted)), revisions: watch::Sender::new(None), audit }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -139,10 +138,11 @@ impl Keeper {
         work.await
     }
 
-    /// Encrypts with the current key what is readable with another one only. What cannot be read stays as it is, and is named.
+    /// Encrypts with the current key what is readable with another one only, in configurations too. What cannot be read stays as it is, and is
+    /// named.
     pub(crate) async fn reencrypt(&self, caller: &Caller) -> Result<Reencrypted, KeeperError> {
         let keyring = self.keys.keyring().await?;
-        let mut outcome = Reencrypted::default();
+        let mut outcome = self.configurations.reencrypt().await?;
         let mut after = String::new();
         loop {
             let page = self.store.page(after).await?;

@@ -9,11 +9,10 @@
 
 mod error;
 mod keeper;
-mod keys;
 mod mounted;
 mod plugin;
 mod procedures;
 mod seal;
 mod store;
 
-pub use plugin::{SecretsSettings, parts};
+pub use plugin::parts;

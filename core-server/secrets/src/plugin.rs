@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::keeper::Keeper;
-use crate::keys::KeyFiles;
 use crate::procedures::{State, procedures};
 use crate::store::Store;
 
@@ -42,15 +41,6 @@ struct Changed {
     name: String,
 }
 
-/// What it has to be told.
-#[derive(Debug, Clone)]
-pub struct SecretsSettings {
-    /// Where the keys are mounted that secrets are encrypted with. Need not exist: then secrets cannot be stored.
-    pub encryption_directory: PathBuf,
-    /// Where Secrets of Kubernetes are mounted, one directory each. Need not exist.
-    pub mounted_directory: PathBuf,
-}
-
 /// See the crate.
 struct SecretsPlugin {
     id: PluginId,
@@ -61,25 +51,26 @@ struct SecretsPlugin {
     tasks: PluginTasks,
 }
 
-/// Makes the plugin, and what reads secrets for the configurations of others.
+/// Makes the plugin, and what reads secrets for the configurations of others. Secrets of Kubernetes are mounted in `mounted`, one directory
+/// each; it need not exist.
 ///
 /// # Errors
 /// A fault of the server: its procedures cannot be offered.
 pub fn parts(
     services: NativeServices,
-    settings: SecretsSettings,
+    mounted: PathBuf,
     audit: Option<Arc<dyn AuditLog>>,
 ) -> Result<(NativePlugin, Arc<dyn Secrets>), String> {
     let id: PluginId = ID.parse().map_err(|problem| format!("{problem}"))?;
-    let keys = KeyFiles::new(settings.encryption_directory);
-    let keeper = Arc::new(Keeper::new(Store::new(services.database), keys, settings.mounted_directory, audit));
-    let announcer = Announcer { keeper: keeper.clone(), events: services.events.clone() };
+    let NativeServices { database, encryption_keys, configurations, events, .. } = services;
+    let keeper = Arc::new(Keeper::new(Store::new(database), encryption_keys, configurations, mounted, audit));
+    let announcer = Announcer { keeper: keeper.clone(), events: events.clone() };
     let plugin = SecretsPlugin {
         procedures: procedures(id.clone()).map_err(|problem| problem.to_string())?,
         id: id.clone(),
         description: Description::default(),
         state: Arc::new(State { keeper: keeper.clone(), announcer }),
-        events: services.events,
+        events,
         tasks: PluginTasks::default(),
     };
     Ok((NativePlugin { id, plugin: Arc::new(plugin) }, keeper))

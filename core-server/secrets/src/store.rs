@@ -5,7 +5,7 @@ use std::time::Duration;
 use checkstack_platform::DatabaseError;
 use checkstack_platform::native::{Migrations, NativeDatabase};
 use futures::future::BoxFuture;
-use sqlx::{Connection as _, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 
 use crate::error::KeeperError;
 
@@ -82,21 +82,8 @@ impl Store {
         T: Send + 'static,
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, KeeperError>> + Send + 'static,
     {
-        self.database.run(DEADLINE, |connection| Box::pin(transacted(connection, work))).await?
+        self.database.transact(DEADLINE, work).await?
     }
-}
-
-async fn transacted<T, Work>(connection: &mut PgConnection, work: Work) -> Result<Result<T, KeeperError>, sqlx::Error>
-where
-    Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, KeeperError>> + Send,
-{
-    let mut transaction = connection.begin().await?;
-    let result = work(&mut transaction).await;
-    match &result {
-        Ok(_) => transaction.commit().await?,
-        Err(_) => transaction.rollback().await?,
-    }
-    Ok(result)
 }
 
 /// What is written of a secret. A description that is not given stays.

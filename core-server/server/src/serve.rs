@@ -38,7 +38,7 @@ pub(crate) async fn serve(settings: &Settings, platform: PlatformSettings) -> Ex
     info!(listen = ?settings.server.listen, version = env!("CARGO_PKG_VERSION"), "listening");
     let platform = Platform::new(platform);
     let stop = CancellationToken::new();
-    let (auth, secrets) = (settings.auth(), settings.secrets());
+    let (auth, secrets) = (settings.auth(), settings.secrets_directory());
     let native = |services: NativeServices| {
         let mut parts = Auth::parts(&services, auth)?;
         let (plugin, kept) = checkstack_secrets::parts(services.clone(), secrets, parts.audit.clone())?;

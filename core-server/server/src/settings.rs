@@ -10,7 +10,6 @@ use checkstack_platform::{
     ConnectionDivision, DEFAULT_CACHE_BYTES, DEFAULT_CONNECTIONS, DEFAULT_FRONTEND_DIRECTORY, DEFAULT_MAX_BODY_BYTES, DatabaseSettings,
     FEWEST_CACHE_BYTES, FEWEST_CONNECTIONS, PlatformSettings,
 };
-use checkstack_secrets::SecretsSettings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The core server of a Checkstack instance.
@@ -175,6 +174,7 @@ impl Settings {
         platform.plugin_set_directory.clone_from(&self.instance.plugin_set_dir);
         platform.plugin_config_directory.clone_from(&self.instance.plugin_config_dir);
         platform.keys_directory.clone_from(&self.instance.keys_dir);
+        platform.encryption_directory.clone_from(&self.instance.encryption_dir);
         platform.state_directory.clone_from(&self.instance.state_dir);
         platform.frontend_directory.clone_from(&self.instance.frontend_dir);
         platform.max_body_bytes = self.server.max_body_bytes;
@@ -204,9 +204,9 @@ impl Settings {
 }
 
 impl Settings {
-    /// What concerns secrets.
-    pub(crate) fn secrets(&self) -> SecretsSettings {
-        SecretsSettings { encryption_directory: self.instance.encryption_dir.clone(), mounted_directory: self.instance.secrets_dir.clone() }
+    /// Where Secrets of Kubernetes are mounted.
+    pub(crate) fn secrets_directory(&self) -> PathBuf {
+        self.instance.secrets_dir.clone()
     }
 }
 

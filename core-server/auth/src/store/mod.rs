@@ -20,7 +20,7 @@ use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_platform::DatabaseError;
 use checkstack_platform::native::{Migrations, NativeDatabase};
 use futures::future::BoxFuture;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 pub(crate) use applications::Application;
 pub(crate) use audit::{Audit, AuditRecord};
@@ -148,21 +148,8 @@ impl Store {
         T: Send + 'static,
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        self.database.run(DEADLINE, |connection| Box::pin(transacted(connection, work))).await?
+        self.database.transact(DEADLINE, work).await?
     }
-}
-
-async fn transacted<T, Work>(connection: &mut PgConnection, work: Work) -> Result<Result<T, StoreError>, sqlx::Error>
-where
-    Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
-{
-    let mut transaction = connection.begin().await?;
-    let result = work(&mut transaction).await;
-    match &result {
-        Ok(_) => transaction.commit().await?,
-        Err(_) => transaction.rollback().await?,
-    }
-    Ok(result)
 }
 
 /// What a violated constraint means to whoever asked for the change.

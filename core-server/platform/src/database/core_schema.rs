@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::own_schema::{Step, bring_up_to_date};
 use super::{DatabaseError, identity};
 
-const MIGRATIONS: [Step; 7] = [
+const MIGRATIONS: [Step; 8] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "instance", include_str!("../../migrations/0002_instance.sql")),
     (3, "artifacts_in_use", include_str!("../../migrations/0003_artifacts_in_use.sql")),
@@ -13,6 +13,7 @@ const MIGRATIONS: [Step; 7] = [
     (5, "plugin_schema_users", include_str!("../../migrations/0005_plugin_schema_users.sql")),
     (6, "plugin_settings", include_str!("../../migrations/0006_plugin_settings.sql")),
     (7, "package_essentials", include_str!("../../migrations/0007_package_essentials.sql")),
+    (8, "plugin_configs", include_str!("../../migrations/0008_plugin_configs.sql")),
 ];
 
 /// For `pg_advisory_lock`: held while the schema is migrated.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::database::own_schema::{Step, bring_up_to_date};
 use crate::database::{Database, DatabaseError};
@@ -42,6 +42,19 @@ impl NativeDatabase {
         self.0.run(deadline, work).await
     }
 
+    /// Runs `work` in a transaction, and has it within `deadline`: all of it, or nothing if it fails.
+    ///
+    /// # Errors
+    /// When the database refuses or does not answer. What `work` itself says is inside.
+    pub async fn transact<T, E, Work>(&self, deadline: Duration, work: Work) -> Result<Result<T, E>, DatabaseError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    {
+        self.0.run(deadline, |connection| Box::pin(transacted(connection, work))).await
+    }
+
     /// Makes the schema, if there is none, and brings it up to date; one replica at a time.
     ///
     /// # Errors
@@ -57,4 +70,17 @@ impl NativeDatabase {
         // The lock goes with the connection.
         tokio::time::timeout(MIGRATE, work).await.map_err(|_| DatabaseError::no_answer(MIGRATE))?
     }
+}
+
+async fn transacted<T, E, Work>(connection: &mut PgConnection, work: Work) -> Result<Result<T, E>, sqlx::Error>
+where
+    Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, E>> + Send,
+{
+    let mut transaction = connection.begin().await?;
+    let result = work(&mut transaction).await;
+    match &result {
+        Ok(_) => transaction.commit().await?,
+        Err(_) => transaction.rollback().await?,
+    }
+    Ok(result)
 }

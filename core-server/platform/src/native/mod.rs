@@ -3,6 +3,7 @@
 
 mod audit;
 pub mod backends;
+mod configurations;
 mod database;
 mod procedures;
 mod settings;
@@ -22,11 +23,13 @@ use checkstack_signals::SignalService;
 use futures::FutureExt as _;
 
 pub use self::audit::AuditLog;
+pub use self::configurations::{Configuration, ConfigurationError, Configurations, Reencrypted};
 pub use self::database::{Migrations, NativeDatabase};
 pub use self::procedures::{Caller, InvalidProcedures, ProcedureDefinition, Procedures};
 pub use self::settings::{NativeSettings, SettingsError};
 pub use self::sockets::{SocketHandler, SocketRefusal, SocketRequest, SocketRouteError, SocketRoutes};
 pub use self::tasks::PluginTasks;
+use crate::encryption::EncryptionKeys;
 use crate::identity::Identity;
 use crate::plugin::{Plugin, PluginFailure};
 use crate::secrets::Secrets;
@@ -63,6 +66,10 @@ pub struct NativeParts {
 pub struct NativeServices {
     /// Each has a schema of its own.
     pub database: NativeDatabase,
+    /// What admins have set, each plugin its own.
+    pub configurations: Configurations,
+    /// For secrets in the database.
+    pub encryption_keys: EncryptionKeys,
     /// The queues of all plugins.
     pub queues: QueueManager,
     /// What happens, for all replicas.

@@ -51,7 +51,7 @@ impl Instance {
         let database = server.database().await;
         let (signing, sealing) = (SigningKey::generate().unwrap(), SealingKey::generate().unwrap());
         let directory = tempfile::tempdir().unwrap();
-        for mount in ["set", "config", "keys"] {
+        for mount in ["set", "config", "keys", "encryption"] {
             std::fs::create_dir(directory.path().join(mount)).unwrap();
         }
         let instance = Self { database, signing, sealing, scripts: Scripts::default(), directory };
@@ -71,6 +71,7 @@ impl Instance {
         settings.plugin_set_directory = self.directory.path().join("set");
         settings.plugin_config_directory = self.directory.path().join("config");
         settings.keys_directory = self.directory.path().join("keys");
+        settings.encryption_directory = self.directory.path().join("encryption");
         settings.state_directory = self.directory.path().join("state").join(pod);
         settings
     }

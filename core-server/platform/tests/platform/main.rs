@@ -14,6 +14,7 @@ mod scripted;
 mod artifacts;
 mod boot;
 mod collection;
+mod configurations;
 mod connections;
 mod control;
 mod documents;

@@ -1,4 +1,4 @@
-//! The keys that secrets are encrypted with, as the operator has mounted them.
+//! The keys that secrets in the database are encrypted with, as the operator has mounted them.
 //!
 //! They are exchanged while the server runs: a key is there as `next` before it encrypts, so that every replica can read what another
 //! one has encrypted with it. So the files are read whenever they are used, which is seldom.
@@ -13,15 +13,15 @@ use zeroize::Zeroizing;
 /// A hundred previous keys.
 const MAX_FILE_BYTES: usize = 8 * 1024;
 
-/// Where they are.
+/// The directory that they are in.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyFiles {
+pub struct EncryptionKeys {
     directory: PathBuf,
 }
 
 /// Why there are none. Has no part of a key.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeysError {
+pub enum EncryptionKeysError {
     /// Nobody has mounted any.
     #[error("the instance has no encryption key: {0} does not exist (the operator makes the Secret `<instance>-encryption` and mounts it)")]
     Missing(PathBuf),
@@ -38,42 +38,48 @@ pub(crate) enum KeysError {
     },
 }
 
-impl KeyFiles {
+impl EncryptionKeys {
     /// `directory` need not exist.
     pub(crate) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
     /// The keys as they are now. One that is announced decrypts already.
-    pub(crate) async fn keyring(&self) -> Result<Keyring, KeysError> {
+    ///
+    /// # Errors
+    /// When there is none, or what is there is none.
+    pub async fn keyring(&self) -> Result<Keyring, EncryptionKeysError> {
         let path = self.directory.join(CURRENT_KEY_FILE);
-        let current = read(&path).await?.ok_or_else(|| KeysError::Missing(path.clone()))?;
+        let current = read(&path).await?.ok_or_else(|| EncryptionKeysError::Missing(path.clone()))?;
         let current = EncryptionKey::from_hexadecimal(current.trim(), KeyRole::Current);
-        let current = current.map_err(|problem| KeysError::Invalid { path, problem })?;
+        let current = current.map_err(|problem| EncryptionKeysError::Invalid { path, problem })?;
         let mut others = Vec::new();
         for name in [NEXT_KEY_FILE, PREVIOUS_KEYS_FILE] {
             let path = self.directory.join(name);
             let Some(content) = read(&path).await? else { continue };
             for text in content.split(',').map(str::trim).filter(|text| !text.is_empty()) {
                 let key = EncryptionKey::from_hexadecimal(text, KeyRole::Previous(others.len() + 1));
-                others.push(key.map_err(|problem| KeysError::Invalid { path: path.clone(), problem })?);
+                others.push(key.map_err(|problem| EncryptionKeysError::Invalid { path: path.clone(), problem })?);
             }
         }
         Ok(Keyring::new(current, others))
     }
 }
 
-async fn read(path: &Path) -> Result<Option<Zeroizing<String>>, KeysError> {
+async fn read(path: &Path) -> Result<Option<Zeroizing<String>>, EncryptionKeysError> {
     match tokio::fs::read(path).await.map(Zeroizing::new) {
         Ok(content) if content.len() > MAX_FILE_BYTES => Err(too_large(path)),
         Ok(content) => Ok(Some(Zeroizing::new(String::from_utf8_lossy(&content).into_owned()))),
         Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(None),
-        Err(problem) => Err(KeysError::Unreadable(path.into(), problem)),
+        Err(problem) => Err(EncryptionKeysError::Unreadable(path.into(), problem)),
     }
 }
 
-fn too_large(path: &Path) -> KeysError {
-    KeysError::Unreadable(path.into(), std::io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {MAX_FILE_BYTES} bytes")))
+fn too_large(path: &Path) -> EncryptionKeysError {
+    EncryptionKeysError::Unreadable(
+        path.into(),
+        std::io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {MAX_FILE_BYTES} bytes")),
+    )
 }
 
 #[cfg(test)]
@@ -84,8 +90,8 @@ mod tests {
     async fn a_key_decrypts_before_it_encrypts_and_after() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
-        let files = KeyFiles::new(directory.path().into());
-        assert!(matches!(files.keyring().await, Err(KeysError::Missing(_))));
+        let files = EncryptionKeys::new(directory.path().into());
+        assert!(matches!(files.keyring().await, Err(EncryptionKeysError::Missing(_))));
         let (one, two) = ("1".repeat(64), "2".repeat(64));
 
         write(CURRENT_KEY_FILE, &format!("{one}\n"));
@@ -106,9 +112,9 @@ mod tests {
     async fn what_is_no_key_is_named_and_not_shown() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(CURRENT_KEY_FILE), "not-a-key").unwrap();
-        let problem = KeyFiles::new(directory.path().into()).keyring().await.unwrap_err().to_string();
+        let problem = EncryptionKeys::new(directory.path().into()).keyring().await.unwrap_err().to_string();
         assert!(problem.contains("/current") && !problem.contains("not-a-key"), "{problem}");
         std::fs::write(directory.path().join(CURRENT_KEY_FILE), "1".repeat(MAX_FILE_BYTES + 1)).unwrap();
-        assert!(matches!(KeyFiles::new(directory.path().into()).keyring().await, Err(KeysError::Unreadable(..))));
+        assert!(matches!(EncryptionKeys::new(directory.path().into()).keyring().await, Err(EncryptionKeysError::Unreadable(..))));
     }
 }
