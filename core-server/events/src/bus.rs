@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use checkstack_jobs::{QueueError, QueueManager, QueueName};
+use checkstack_jobs::{QueueError, QueueManager, QueueName, store::Published};
 use futures::future::join_all;
 use serde_json::Value;
 use tracing::{debug, warn};
@@ -50,6 +50,18 @@ pub struct Emitted {
     pub left_out: Vec<String>,
 }
 
+impl Emitted {
+    pub(crate) fn of(hook: &HookId, published: Published) -> Self {
+        if published.groups == 0 {
+            debug!(%hook, "Dropped hook {hook}: no listeners registered");
+        }
+        for group in &published.full {
+            warn!(%hook, group, "an event was left out for a group: too many wait for it already");
+        }
+        Self { groups: published.groups, left_out: published.full }
+    }
+}
+
 impl EventBus {
     /// Without subscriptions. Nothing is asked of the queues before the first subscription or event.
     pub fn new(queues: QueueManager, limits: Limits) -> Self {
@@ -63,18 +75,17 @@ impl EventBus {
     /// # Errors
     /// When the payload is too large, or the queues do not take it. After [`QueueError::Unavailable`] it may have been emitted all the same.
     pub async fn emit(&self, hook: &HookId, payload: Value, actor: &Actor) -> Result<Emitted, EventError> {
-        if self.shared.registry().is_stopped() {
-            return Err(EventError::Stopped);
-        }
+        let queues = self.queues()?;
         let data = envelope::seal(hook, payload, actor)?;
-        let published = self.shared.queues.publish(&queue_name(hook)?, data).await?;
-        if published.groups == 0 {
-            debug!(%hook, "Dropped hook {hook}: no listeners registered");
+        Ok(Emitted::of(hook, queues.publish(&queue_name(hook)?, data).await?))
+    }
+
+    /// Unless the bus was stopped.
+    pub(crate) fn queues(&self) -> Result<&QueueManager, EventError> {
+        match self.shared.registry().is_stopped() {
+            true => Err(EventError::Stopped),
+            false => Ok(&self.shared.queues),
         }
-        for group in &published.full {
-            warn!(%hook, group, "an event was left out for a group: too many wait for it already");
-        }
-        Ok(Emitted { groups: published.groups, left_out: published.full })
     }
 
     /// Emits an event to the listeners of mode instance-local of this process, and waits for all of them.
@@ -170,6 +181,6 @@ async fn end(running: Vec<Running>, grace: Duration) -> usize {
     join_all(running.into_iter().map(|running| running.end(grace))).await.len()
 }
 
-fn queue_name(hook: &HookId) -> Result<QueueName, QueueError> {
+pub(crate) fn queue_name(hook: &HookId) -> Result<QueueName, QueueError> {
     format!("{QUEUES}{hook}").parse()
 }

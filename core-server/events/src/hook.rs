@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use crate::bus::{Emitted, EventBus};
+use crate::emission::Emission;
 use crate::envelope::Actor;
 use crate::error::EventError;
 use crate::local::EmittedLocally;
@@ -111,6 +113,20 @@ impl<Payload: Serialize> Hook<Payload> {
     /// As there; the payload cannot be written as JSON.
     pub async fn emit(&self, bus: &EventBus, payload: &Payload, actor: &Actor) -> Result<Emitted, EventError> {
         bus.emit(&self.id()?, self.json(payload)?, actor).await
+    }
+
+    /// See [`EventBus::emit_in`].
+    ///
+    /// # Errors
+    /// As there; the payload cannot be written as JSON.
+    pub async fn emit_in(
+        &self,
+        transaction: &mut PgConnection,
+        bus: &EventBus,
+        payload: &Payload,
+        actor: &Actor,
+    ) -> Result<Emission, EventError> {
+        bus.emit_in(transaction, &self.id()?, self.json(payload)?, actor).await
     }
 
     /// See [`EventBus::emit_local`].

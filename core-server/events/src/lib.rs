@@ -6,6 +6,8 @@
 //! | [`Mode::WorkQueue`] | one replica for each group, and later if none is there | at least once | 3 times, or as asked for |
 //! | [`Mode::InstanceLocal`] | subscriptions of the process that emits with [`EventBus::emit_local`] | once | no |
 //!
+//! An event can be a part of the transaction that makes the change which it tells of: [`EventBus::emit_in`].
+//!
 //! The crate `checkstack-jobs` carries events between replicas: a hook is a queue, a subscription is a consumer group of it. Why it is so
 //! is in `docs/decisions/0015-events.md`.
 //!
@@ -39,6 +41,7 @@
 mod bus;
 pub mod core_hooks;
 mod delivery;
+mod emission;
 mod envelope;
 mod error;
 mod hook;
@@ -51,6 +54,7 @@ mod subscription;
 
 pub use bus::{Emitted, EventBus};
 pub use checkstack_jobs::HandlerError as ListenerError;
+pub use emission::Emission;
 pub use envelope::{Actor, MAX_PAYLOAD_BYTES};
 pub use error::EventError;
 pub use hook::{Hook, HookId, MAX_HOOK_BYTES, MAX_SUBSCRIBER_BYTES, Subscriber};

@@ -141,6 +141,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// Adds a job for each group that there is, except for those that are full. For others it is never there.
     async fn publish(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError>;
 
+    /// Publishes in a transaction of the caller: jobs of transactions that wait for each other come in the order of their commits.
+    async fn publish_in(&self, _: &mut PgConnection, _: &QueueName, _: &CheckedJob) -> Result<Published, QueueError> {
+        Err(QueueError::NotTransactional)
+    }
+
     /// From now on the group gets the jobs of the queue. A durable one is remembered, and has the jobs that wait for a first group. An
     /// ephemeral one begins without jobs, and ends when it is forgotten or was not renewed.
     async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError>;

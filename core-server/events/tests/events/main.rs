@@ -14,3 +14,4 @@ mod outage;
 mod replica;
 mod replicas;
 mod switching;
+mod transactions;

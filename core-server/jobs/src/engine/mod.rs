@@ -112,10 +112,15 @@ impl Engine {
 
     pub(crate) async fn publish(&self, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
         let published = self.store().publish(queue, job).await?;
+        self.wake(queue, &published);
+        Ok(published)
+    }
+
+    /// Something was published.
+    pub(crate) fn wake(&self, queue: &QueueName, published: &Published) {
         if published.groups > 0 {
             self.shared.wakes.wake(queue.as_str());
         }
-        Ok(published)
     }
 
     pub(crate) async fn set_schedule(&self, queue: &QueueName, schedule: &Schedule) -> Result<bool, QueueError> {

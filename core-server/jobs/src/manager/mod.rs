@@ -4,6 +4,7 @@
 //! active is kept and announced to other replicas by the caller, as an [`ActiveBackend`].
 
 mod overview;
+mod publication;
 mod queue;
 mod switch;
 
@@ -15,6 +16,7 @@ pub use checkstack_backends::ActiveBackend;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedRwLockReadGuard};
 
+pub use publication::Publication;
 use queue::Remembered;
 pub use queue::{Consumer, Queue};
 pub use switch::Switched;

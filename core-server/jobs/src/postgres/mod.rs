@@ -147,6 +147,10 @@ impl JobStore for PostgresStore {
         self.add_for_present(queue, job).await
     }
 
+    async fn publish_in(&self, connection: &mut PgConnection, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
+        self.add_for_present_in(connection, queue, job).await
+    }
+
     async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError> {
         match lifetime {
             GroupLifetime::Durable => self.join_group(queue, group).await,

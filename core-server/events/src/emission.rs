@@ -1,0 +1,58 @@
+//! Emitting with a transaction of the caller.
+
+use checkstack_jobs::Publication;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::bus::{Emitted, EventBus, queue_name};
+use crate::envelope::{self, Actor};
+use crate::error::EventError;
+use crate::hook::HookId;
+
+/// An event that is emitted with a transaction of its caller, who says with [`Self::committed`] that it was committed, and drops this
+/// otherwise.
+///
+/// While the queue provider `postgres` is active, the event is a part of the transaction: it is emitted if and when that is committed. Any other
+/// provider emits it in [`Self::committed`]: what was changed and the event are then not one thing, and a process that ends in between has
+/// lost the event, as it loses all that wait in its memory.
+#[must_use = "with some providers nothing is emitted before `committed` is called"]
+pub struct Emission {
+    hook: HookId,
+    publication: Publication,
+}
+
+impl EventBus {
+    /// As [`EventBus::emit`], if and when a transaction of the caller is committed: see [`Emission`]. Events of transactions that wait for each
+    /// other, because they change the same row, are heard by a broadcast in the order in which they were committed.
+    ///
+    /// # Errors
+    /// As there. The transaction cannot be committed after [`checkstack_jobs::QueueError::Unavailable`] and
+    /// [`checkstack_jobs::QueueError::Refused`].
+    pub async fn emit_in(
+        &self,
+        transaction: &mut PgConnection,
+        hook: &HookId,
+        payload: Value,
+        actor: &Actor,
+    ) -> Result<Emission, EventError> {
+        let queues = self.queues()?;
+        let data = envelope::seal(hook, payload, actor)?;
+        let publication = queues.publish_in(transaction, &queue_name(hook)?, data).await?;
+        Ok(Emission { hook: hook.clone(), publication })
+    }
+}
+
+impl Emission {
+    /// Whether the event is emitted at the moment in which the transaction is committed, and not only by [`Self::committed`].
+    pub fn is_transactional(&self) -> bool {
+        self.publication.is_transactional()
+    }
+
+    /// The transaction was committed.
+    ///
+    /// # Errors
+    /// When the event is emitted only now, and was not. What the transaction has changed stays.
+    pub async fn committed(self) -> Result<Emitted, EventError> {
+        Ok(Emitted::of(&self.hook, self.publication.committed().await?))
+    }
+}
