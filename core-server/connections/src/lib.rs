@@ -4,9 +4,11 @@
 //! statement. This one does not: what ended in order goes back as it is, anything else is closed, and a connection is asked only
 //! when it has rested. `deadpool` does the bookkeeping; connections, statements and types stay those of `sqlx`.
 
+mod failure;
 mod lent;
 mod opener;
 mod pool;
 
+pub use failure::is_transient;
 pub use lent::Lent;
 pub use pool::ConnectionPool;

@@ -83,38 +83,14 @@ impl DerefMut for Used<'_> {
 
 /// What an error of the driver means.
 fn problem(error: sqlx::Error) -> QueueError {
-    match &error {
-        sqlx::Error::Database(refusal) => {
+    let is_transient = checkstack_connections::is_transient(&error);
+    match (is_transient, error.as_database_error()) {
+        (true, Some(refusal)) => QueueError::Unavailable(refusal.message().to_owned()),
+        (true, None) => QueueError::Unavailable(error.to_string()),
+        (false, Some(refusal)) => {
             let code = refusal.code().unwrap_or_default();
-            match is_transient(&code) {
-                true => QueueError::Unavailable(refusal.message().to_owned()),
-                false => QueueError::Refused(format!("{} (SQLSTATE {code})", refusal.message())),
-            }
+            QueueError::Refused(format!("{} (SQLSTATE {code})", refusal.message()))
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            QueueError::Unavailable(error.to_string())
-        }
-        _ => QueueError::Refused(error.to_string()),
-    }
-}
-
-/// 08: connection exception. 40: the transaction was undone, a deadlock among others. 53: out of resources. 55P03: a lock was not
-/// there in time. 57: shutting down, starting up, out of time. 58: its disk fails it. 25006: a standby after a failover.
-fn is_transient(code: &str) -> bool {
-    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || matches!(code, "55P03" | "25006")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_that_pass_are_told_from_those_that_do_not() {
-        for code in ["08006", "40P01", "53300", "57P03", "55P03", "25006"] {
-            assert!(is_transient(code), "{code}");
-        }
-        for code in ["42501", "23505", "28P01", "25001", ""] {
-            assert!(!is_transient(code), "{code}");
-        }
+        (false, None) => QueueError::Refused(error.to_string()),
     }
 }
