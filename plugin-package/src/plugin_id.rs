@@ -31,8 +31,8 @@ pub enum InvalidPluginId {
 /// (§8).
 const RESERVED: &[&str] = &["config", "core", "database", "pluginmanager", "plugins", "signal", "signals", "ws"];
 
-/// Plugins that are a part of the server: ids that no package may have.
-const NATIVE: &[&str] = &["api-docs", "auth", "cache", "queue", "secrets"];
+/// Plugins that are a part of the server: ids that no package may have. What `automation` says is believed of all entities.
+const NATIVE: &[&str] = &["api-docs", "auth", "automation", "cache", "queue", "secrets"];
 
 impl PluginId {
     /// The id that a package gives itself.
@@ -122,7 +122,9 @@ mod tests {
             assert_eq!(refused, Err(format!("plugin id '{id}' is reserved for the platform: choose another")));
         }
         assert!("auth".parse::<PluginId>().is_ok(), "it has access rules and answers calls");
-        assert!(matches!(PluginId::of_package("auth"), Err(InvalidPluginId::Reserved(_))));
+        for id in ["auth", "automation"] {
+            assert!(matches!(PluginId::of_package(id), Err(InvalidPluginId::Reserved(_))), "{id}");
+        }
         assert!(PluginId::of_package("auth-ldap").is_ok());
         for id in ["plugin", "core-tools", "databases", "my-plugins", "signal-lamp", "about"] {
             assert!(id.parse::<PluginId>().is_ok(), "{id}");

@@ -14,6 +14,7 @@ mod caches;
 mod database;
 mod dispatch;
 pub mod encryption;
+mod entities;
 mod events;
 mod http;
 pub mod identity;

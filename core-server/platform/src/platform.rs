@@ -23,6 +23,7 @@ use crate::database::sessions::PluginSessions;
 use crate::database::{Database, DatabaseError, DatabaseSettings, key_value};
 use crate::dispatch::{DispatchTable, Endpoint};
 use crate::encryption::EncryptionKeys;
+use crate::entities;
 use crate::events::{self, Listeners};
 use crate::http::budget::{BodyBudget, DEFAULT_MAX_BUFFERED_BYTES, RequestLimit};
 use crate::http::documents::About;
@@ -243,6 +244,7 @@ impl Platform {
             database: NativeDatabase::new(database.clone()),
             signals: SignalService::new(SignalBus::new(events.clone(), sockets.hub.clone(), audience)),
             socket_routes: sockets.routes.clone(),
+            entities: entities::begin(&database, &events).await?,
             events,
             queues,
             caches,
@@ -271,8 +273,10 @@ impl Platform {
     }
 
     async fn start_native(&self, make: impl MakeNativeParts, services: NativeServices) -> Result<NativeParts, StartError> {
+        let entities = services.entities.clone();
         let parts = make(services).map_err(|problem| StartError::Native { part: "all".to_owned(), problem })?;
         let failed = |(id, failure): (PluginId, PluginFailure)| StartError::Native { part: id.to_string(), problem: failure.message };
+        entities.end_declarations();
         native::bring_up(&parts.plugins).await.map_err(failed)?;
         self.shared.table.add_native(parts.plugins.iter().map(|part| {
             let metrics = self.shared.metrics.calls_of(&part.id);
@@ -291,7 +295,7 @@ impl Platform {
         services: NativeServices,
     ) -> Core {
         let settings = &self.settings;
-        let NativeServices { queues, events, caches, signals, .. } = services;
+        let NativeServices { queues, events, entities, caches, signals, .. } = services;
         let sessions = PluginSessions::new(database.clone(), &settings.database.connections);
         let provisioner = Provisioner::new(database.clone(), sessions.clone(), keys.sealing.clone());
         let store = ArtifactStore::new(database.clone());
@@ -331,6 +335,7 @@ impl Platform {
             native,
             queues,
             events,
+            entities,
             caches,
         }
     }
@@ -426,6 +431,8 @@ impl Platform {
         self.spawn(attendance::attend(Workers { queues: core.queues.clone(), table: table.clone() }, table.clone()));
         self.spawn(attendance::attend(Listeners { bus: bus.clone(), table: table.clone() }, table.clone()));
         self.spawn(events::announce(bus.clone(), table));
+        let entities = core.entities.clone();
+        self.spawn(async move { entities.keep_swept().await });
         let hub = self.shared.sockets.hub.clone();
         self.spawn(async move {
             let _relay = Relay::begin(&bus, &hub).await;

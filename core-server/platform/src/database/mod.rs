@@ -139,6 +139,11 @@ impl Database {
         self.core.clone()
     }
 
+    /// The core's own connections, for changes of entities: few at a time.
+    pub(crate) fn for_entities(&self) -> ConnectionPool {
+        self.core.clone()
+    }
+
     /// The connection with which caches tell each other what to forget.
     pub(crate) fn for_caches(&self) -> PgPool {
         self.core.for_listening()

@@ -23,7 +23,7 @@ use super::failure::ControlFailure;
 use super::gate::Phase;
 use super::{Shared, artifacts, json_response};
 use crate::lifecycle::Accepted;
-use crate::{caches, events, jobs};
+use crate::{caches, entities, events, jobs};
 
 /// A set and the secret values for it.
 pub(super) const MAX_DELIVERY_BYTES: usize = 8 * 1024 * 1024;
@@ -175,6 +175,7 @@ async fn purge(
         .map_err(|_| ControlFailure::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", "the purge took too long").retry_after("2"))??;
     jobs::forget(&core.queues, &plugin_id).await?;
     events::forget(&core.events, &plugin_id).await?;
+    entities::forget(&core.entities, &plugin_id).await?;
     caches::forget(&core.caches, &plugin_id).await?;
     shared.identity().forget_plugin(&plugin_id).await?;
     if found {

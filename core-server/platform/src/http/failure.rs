@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use checkstack_cache::CacheError;
 use checkstack_control_api::TokenError;
 use checkstack_control_api::report::ControlError;
+use checkstack_entities::EntityError;
 use checkstack_events::EventError;
 use checkstack_jobs::QueueError;
 use http::{HeaderValue, StatusCode, header};
@@ -84,6 +85,15 @@ impl From<EventError> for ControlFailure {
         match error.is_transient() {
             true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "events_unavailable", error.to_string()).retry_after("2"),
             false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "events_refused", error.to_string()),
+        }
+    }
+}
+
+impl From<EntityError> for ControlFailure {
+    fn from(error: EntityError) -> Self {
+        match error.is_transient() {
+            true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "entities_unavailable", error.to_string()).retry_after("2"),
+            false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "entities_refused", error.to_string()),
         }
     }
 }

@@ -34,6 +34,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use checkstack_cache::CacheManager;
+use checkstack_entities::Entities;
 use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use http::StatusCode;
@@ -100,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) native: NativeParts,
     pub(crate) queues: QueueManager,
     pub(crate) events: EventBus,
+    pub(crate) entities: Entities,
     pub(crate) caches: CacheManager,
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use checkstack_cache::CacheManager;
 use checkstack_control_api::SealingKey;
+use checkstack_entities::Entities;
 use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::PluginId;
@@ -74,6 +75,8 @@ pub struct NativeServices {
     pub queues: QueueManager,
     /// What happens, for all replicas.
     pub events: EventBus,
+    /// Things whose changes others hear: kinds are declared while the plugin is made, and can be listened to from when it is initialised.
+    pub entities: Entities,
     /// The caches of all plugins.
     pub caches: CacheManager,
     /// What browsers are told.

@@ -18,6 +18,7 @@ mod configurations;
 mod connections;
 mod control;
 mod documents;
+mod entities;
 mod event_streams;
 mod events;
 mod frontend;
