@@ -215,8 +215,11 @@ impl Procedure {
             return Err(InvalidContract::EventStreamOfObjects(path.to_owned()));
         }
         let schema = |what: &'static str, json: Option<Value>| {
-            let invalid =
-                |error: crate::schema::InvalidSchema| InvalidContract::Schema { procedure: path.to_owned(), what, message: error.0 };
+            let invalid = |error: crate::schema::InvalidSchema| InvalidContract::Schema {
+                procedure: path.to_owned(),
+                what,
+                message: error.to_string(),
+            };
             json.map(|json| Schema::compile(json).map_err(invalid)).transpose()
         };
         Ok(OfferedProcedure {

@@ -1,7 +1,7 @@
 //! Types of JavaScript that JSON lacks. A schema names them by the keyword `x-native-type`, so that callers in JavaScript
 //! get a `Date` where a plugin says that there is a point in time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ pub type Places = Vec<(NativeType, Vec<PathSegment>)>;
 /// it, as it has to be put together.
 #[must_use]
 pub fn places(schema: &Value, value: &Value) -> Places {
-    let mut search = Search { root: schema, path: Vec::new(), found: Vec::new(), seen: BTreeSet::new() };
+    let mut search = Search { root: schema, path: Vec::new(), found: Vec::new(), seen: BTreeSet::new(), visited: HashSet::new() };
     search.visit(schema, value);
     search.found
 }
@@ -100,10 +100,15 @@ struct Search<'a> {
     found: Places,
     /// Several forms of a schema may name the same.
     seen: BTreeSet<(NativeType, Vec<PathSegment>)>,
+    /// Forms of a schema and values, by their addresses: another look would find the same.
+    visited: HashSet<(usize, usize)>,
 }
 
 impl<'a> Search<'a> {
     fn visit(&mut self, schema: &'a Value, value: &Value) {
+        if !self.visited.insert((std::ptr::from_ref(schema).addr(), std::ptr::from_ref(value).addr())) {
+            return;
+        }
         match value {
             Value::Object(fields) => self.visit_fields(schema, fields),
             Value::Array(items) => self.visit_items(schema, items),

@@ -9,7 +9,7 @@ use crate::description::resolve;
 /// How many references in a row are followed. [`Schema::compile`] allows no more.
 ///
 /// [`Schema::compile`]: checkstack_calls::schema::Schema::compile
-const MAX_REFERENCES: usize = 256;
+const MAX_REFERENCES: usize = 64;
 
 /// Puts the `default` of its schema wherever a field is missing, at any depth, also through references. Of alternatives
 /// (`anyOf`, `oneOf`) only the one counts that the value can be one of by its type, its required fields and those that
