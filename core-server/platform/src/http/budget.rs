@@ -41,6 +41,14 @@ impl BodyBudget {
         Share { budget: self.clone(), taken: None }
     }
 
+    /// For what is otherwise not counted of a body of this size.
+    pub(super) fn small_share(&self, bytes: u64) -> Result<Share, Exhausted> {
+        let small = usize::try_from(bytes).unwrap_or(usize::MAX).min(FREE_BYTES);
+        let mut share = self.share();
+        share.grow_to(FREE_BYTES + small)?;
+        Ok(share)
+    }
+
     /// The same bytes, counted for as long as anybody holds them.
     pub(super) fn counted(&self, bytes: Bytes) -> Result<Bytes, Exhausted> {
         let mut share = self.share();
@@ -129,6 +137,17 @@ mod tests {
         assert_eq!(budget.share().grow_to(FREE_BYTES + 1), Err(Exhausted));
         drop(one);
         assert_eq!(two.grow_to(FREE_BYTES + 100 * 1024), Ok(()));
+    }
+
+    #[test]
+    fn small_bodies_count_where_there_are_many() {
+        let budget = BodyBudget::new(20 * 1024);
+        let one = budget.small_share(1).unwrap().hold(Bytes::from_static(b"1"));
+        let most = budget.small_share(1_000_000).unwrap().hold(Bytes::from_static(b"2"));
+        assert_eq!(budget.share().grow_to(FREE_BYTES + 12 * 1024), Err(Exhausted));
+        assert_eq!(budget.share().grow_to(FREE_BYTES + 11 * 1024), Ok(()));
+        drop((one, most));
+        assert_eq!(budget.share().grow_to(FREE_BYTES + 20 * 1024), Ok(()));
     }
 
     #[test]

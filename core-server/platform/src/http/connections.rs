@@ -3,7 +3,7 @@
 //! clients nor those that do not read keep the kubelet from asking how the server is.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,8 @@ pub(super) struct Place {
 
 /// What happens on a connection.
 struct Activity {
-    /// A request of it is being answered.
-    busy: AtomicBool,
+    /// Requests of it that are being answered.
+    busy: AtomicUsize,
     /// When bytes last came or went: microseconds since `began`.
     moved: AtomicU64,
     evicted: CancellationToken,
@@ -60,7 +60,7 @@ impl Connections {
     fn try_place(self: &Arc<Self>) -> Option<Place> {
         let mut places = self.places();
         if places.taken.len() >= self.most {
-            let idle = places.taken.iter().filter(|(_, activity)| !activity.busy.load(Ordering::Relaxed));
+            let idle = places.taken.iter().filter(|(_, activity)| activity.busy.load(Ordering::Relaxed) == 0);
             let (longest, _) = idle.min_by_key(|(id, activity)| (activity.moved.load(Ordering::Relaxed), **id))?;
             let longest = *longest;
             if let Some(evicted) = places.taken.remove(&longest) {
@@ -68,7 +68,7 @@ impl Connections {
             }
         }
         let moved = AtomicU64::new(self.now());
-        let activity = Arc::new(Activity { busy: AtomicBool::new(false), moved, evicted: CancellationToken::new() });
+        let activity = Arc::new(Activity { busy: AtomicUsize::new(0), moved, evicted: CancellationToken::new() });
         let id = places.next;
         places.next += 1;
         places.taken.insert(id, activity.clone());
@@ -96,10 +96,10 @@ impl Place {
         impl Drop for Busy<'_> {
             fn drop(&mut self) {
                 self.0.moved();
-                self.0.activity.busy.store(false, Ordering::Relaxed);
+                self.0.activity.busy.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        self.activity.busy.store(true, Ordering::Relaxed);
+        self.activity.busy.fetch_add(1, Ordering::Relaxed);
         Busy(self)
     }
 

@@ -26,6 +26,8 @@ mod paced;
 mod plugins;
 mod request_log;
 pub(crate) mod sockets;
+mod streams;
+mod taken;
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,6 +40,8 @@ use checkstack_entities::Entities;
 use checkstack_events::EventBus;
 use checkstack_jobs::QueueManager;
 use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -138,6 +142,16 @@ impl Surface {
         let accepted = Accepted::by(request.method(), request.headers());
         let response = request_log::logged(request, |request, correlation_id| self.route(request, correlation_id)).await;
         self.compression.apply(accepted, response, &self.shared.bodies).await
+    }
+
+    /// The same response; what of its body does not count among all bodies, because it is small, does so from now on.
+    async fn counted_whole(&self, response: Response) -> Response {
+        let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) else { return response };
+        let Ok(share) = self.shared.bodies.small_share(length) else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+        let (parts, body) = response.into_parts();
+        // It is in memory: this does not fail.
+        let Ok(body) = body.collect().await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+        Response::from_parts(parts, Body::from(share.hold(body.to_bytes())))
     }
 
     async fn route(&self, request: Request, correlation_id: String) -> Response {

@@ -1,3 +1,5 @@
+mod http2;
+
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -21,6 +23,8 @@ use crate::quarantine::Quarantine;
 
 const SOON: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+const LIMITS: Limits =
+    Limits { connections: 8, pace: Pace { bytes: 512 * 1024, within: Duration::from_millis(500) }, head: HEAD, ping: PING, pong: PONG };
 
 /// Answers much.
 struct Large(Description);
@@ -59,6 +63,10 @@ struct Server {
 impl Server {
     /// A server whose core has not started: what is for plugins waits at the gate.
     async fn new(connections: usize, requests: usize) -> Self {
+        Self::within(Limits { connections, ..LIMITS }, requests).await
+    }
+
+    async fn within(limits: Limits, requests: usize) -> Self {
         let metrics = Metrics::new("1.2.3", Vec::new);
         let shared = Arc::new(Shared {
             gate: Gate::new(),
@@ -89,7 +97,6 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let limits = Limits { connections, pace: Pace { bytes: 512 * 1024, within: Duration::from_millis(500) } };
         tokio::spawn(serve_within(limits, listener, Surface::new(shared.clone(), &[]), stop.clone(), SOON));
         Self { shared, address, stop }
     }
