@@ -26,6 +26,7 @@ use crate::plugin::{
 };
 use crate::procedures::{self, Answer};
 use crate::quarantine::{Admission, Ended, Quarantine, Refused};
+use crate::turns::Turns;
 
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
 /// given up from outside.
@@ -44,6 +45,7 @@ pub(crate) struct Endpoint {
     users: TaskTracker,
     metrics: CallMetrics,
     quarantine: Quarantine,
+    turns: Turns,
     /// None: a part of the server.
     package: Option<ServedPackage>,
     /// A part of the server.
@@ -202,6 +204,7 @@ impl Endpoint {
             users: TaskTracker::new(),
             metrics,
             quarantine,
+            turns: Turns::default(),
             package: None,
             is_native: false,
         }
@@ -215,6 +218,12 @@ impl Endpoint {
     /// For a part of the server. It has no quarantine: others would not be better off without it.
     pub(crate) fn native(plugin_id: PluginId, plugin: Arc<dyn Plugin>, deadline: Duration, metrics: CallMetrics) -> Self {
         Self { is_native: true, ..Self::new(plugin_id, plugin, deadline, metrics, Quarantine::new(Arc::default())) }
+    }
+
+    /// The same, with other turns.
+    #[cfg(test)]
+    pub(crate) fn with_turns(self, turns: Turns) -> Self {
+        Self { turns, ..self }
     }
 
     /// Why it is not called at the moment.
@@ -259,6 +268,10 @@ impl Endpoint {
         if request.depth >= MAX_CALL_DEPTH {
             return self.refuse(CallFailure::TooDeep(self.plugin_id.clone()), Instant::now());
         }
+        let begin = Instant::now();
+        let Some(_turn) = self.turns.take().await else {
+            return self.refuse(CallFailure::Overloaded(self.plugin_id.clone()), begin);
+        };
         self.watched(procedures::answer(self, identity, mount, request), |answer| match answer {
             Answer::Whole(response) if response.status.is_server_error() => CallOutcome::ServerError,
             Answer::Whole(_) | Answer::Events(_) => CallOutcome::Answered,

@@ -31,6 +31,7 @@ mod quarantine;
 pub mod readiness;
 pub mod secrets;
 mod signals;
+mod turns;
 
 pub use self::caches::{DEFAULT_CACHE_BYTES, FEWEST_CACHE_BYTES};
 pub use self::database::{ConnectionDivision, DEFAULT_CONNECTIONS, DatabaseError, DatabaseSettings, FEWEST_CONNECTIONS};

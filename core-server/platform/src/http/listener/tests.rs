@@ -1,4 +1,5 @@
 mod http2;
+mod neighbours;
 
 use std::sync::OnceLock;
 use std::time::Instant;
