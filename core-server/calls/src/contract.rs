@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::access::{AccessRule, InvalidRuleId, RuleId, is_resource};
 use crate::error::CallError;
 use crate::gate::{InstanceAccess, Requirement, UserType};
+use crate::native_type::{self, NativeType};
 use crate::schema::Schema;
 
 /// Bytes of a procedure's path.
@@ -104,6 +105,14 @@ pub enum InvalidContract {
     /// Something that plugins in the sandbox cannot do.
     #[error("procedure '{0}' has eventStream: only parts of the server can answer with a stream of events")]
     EventStream(String),
+    /// Files where there can be none.
+    #[error("procedure '{procedure}' has files (x-native-type: file): {problem}")]
+    Files {
+        /// Path of the procedure.
+        procedure: String,
+        /// Why there can be none.
+        problem: &'static str,
+    },
     /// Objects that would have to be left out of each event.
     #[error("procedure '{0}' has eventStream: its instanceAccess can be an idParam only")]
     EventStreamOfObjects(String),
@@ -149,6 +158,8 @@ pub struct OfferedProcedure {
     pub output: Option<Schema>,
     /// It answers with a stream of events, each of which is an output.
     pub event_stream: bool,
+    /// Its input has [files](crate::files).
+    pub takes_files: bool,
     /// One line.
     pub summary: String,
     /// For whoever calls it.
@@ -161,10 +172,15 @@ impl Contract {
     /// # Errors
     /// When something in it is wrong.
     pub fn offer(self, plugin: PluginId) -> Result<Offer, InvalidContract> {
-        match self.procedures.iter().find(|(_, procedure)| procedure.event_stream) {
-            Some((path, _)) => Err(InvalidContract::EventStream(path.clone())),
-            None => self.native_offer(plugin),
+        for (path, procedure) in &self.procedures {
+            if procedure.event_stream {
+                return Err(InvalidContract::EventStream(path.clone()));
+            }
+            if procedure.takes_files() {
+                return Err(InvalidContract::Files { procedure: path.clone(), problem: "only parts of the server can take them" });
+            }
         }
+        self.native_offer(plugin)
     }
 
     /// The same for a part of the server, which can do more.
@@ -196,6 +212,10 @@ impl Contract {
 }
 
 impl Procedure {
+    fn takes_files(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| native_type::occurs_in(input, NativeType::File))
+    }
+
     fn offered(self, path: &str, plugin: &PluginId, own: &BTreeSet<&RuleId>) -> Result<OfferedProcedure, InvalidContract> {
         if !is_path(path) {
             return Err(InvalidContract::Path(path.to_owned()));
@@ -213,6 +233,14 @@ impl Procedure {
         }
         if self.event_stream && matches!(self.instance_access, Some(InstanceAccess::ListKey(_) | InstanceAccess::RecordKey(_))) {
             return Err(InvalidContract::EventStreamOfObjects(path.to_owned()));
+        }
+        let takes_files = self.takes_files();
+        let files = |problem: &'static str| InvalidContract::Files { procedure: path.to_owned(), problem };
+        if takes_files && self.operation == Operation::Query {
+            return Err(files("they are for mutations"));
+        }
+        if self.output.as_ref().is_some_and(|output| native_type::occurs_in(output, NativeType::File)) {
+            return Err(files("they are for inputs, an answer is JSON"));
         }
         let schema = |what: &'static str, json: Option<Value>| {
             let invalid = |error: crate::schema::InvalidSchema| InvalidContract::Schema {
@@ -233,6 +261,7 @@ impl Procedure {
             input: schema("input", self.input)?,
             output: schema("output", self.output)?,
             event_stream: self.event_stream,
+            takes_files,
             summary: self.summary,
             description: self.description,
         })
@@ -352,6 +381,22 @@ mod tests {
             let refused = stream(json!({ "instanceAccess": { key: "systems" } })).native_offer(plugin()).unwrap_err();
             assert_eq!(refused, InvalidContract::EventStreamOfObjects("watch".into()));
         }
+    }
+
+    #[test]
+    fn files_are_for_inputs_of_mutations_of_the_server() {
+        let file = || json!({ "properties": { "logo": { "x-native-type": "file" } } });
+        let contract = |procedure: Value| serde_json::from_value::<Contract>(with_procedure("upload", procedure)).unwrap();
+        let plugin = || "catalog".parse::<PluginId>().unwrap();
+        let upload = || contract(json!({ "operation": "mutation", "input": file() }));
+        assert!(upload().native_offer(plugin()).unwrap().procedures["upload"].takes_files);
+        assert_eq!(
+            upload().offer(plugin()).unwrap_err().to_string(),
+            "procedure 'upload' has files (x-native-type: file): only parts of the server can take them"
+        );
+        let problem = |procedure: Value| contract(procedure).native_offer(plugin()).unwrap_err().to_string();
+        assert!(problem(json!({ "operation": "query", "input": file() })).ends_with("they are for mutations"));
+        assert!(problem(json!({ "operation": "mutation", "output": file() })).ends_with("an answer is JSON"));
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub fn decode(body: &[u8]) -> Result<Option<Value>, Malformed> {
     if body.is_empty() {
         return Ok(None);
     }
-    let envelope: Value = serde_json::from_slice(body).map_err(|error| Malformed(format!("the body is no JSON: {error}")))?;
+    decode_value(serde_json::from_slice(body).map_err(|error| Malformed(format!("the body is no JSON: {error}")))?)
+}
+
+/// The same, of what has been read.
+pub(crate) fn decode_value(envelope: Value) -> Result<Option<Value>, Malformed> {
     let Value::Object(mut envelope) = envelope else { return Err(Malformed("the body is not an object with a field 'json'".into())) };
     let meta = match envelope.remove("meta") {
         None => Vec::new(),

@@ -4,6 +4,7 @@
 //! - [`gate`] decides whether a [`Principal`](access::Principal) may.
 //! - [`envelope`], [`query_string`] and [`error`] are the wire: JSON with a note of the types that JSON lacks, query
 //!   strings with brackets, error objects.
+//! - [`files`] are parts of their own beside the input.
 //! - [`event_stream`] is the wire of procedures that answer with events.
 //! - [`openapi`] describes it to others.
 
@@ -14,6 +15,7 @@ pub mod contract;
 pub mod envelope;
 pub mod error;
 pub mod event_stream;
+pub mod files;
 pub mod gate;
 pub mod instance;
 pub mod native_type;

@@ -29,10 +29,12 @@ pub enum NativeType {
     Set,
     /// An array of pairs.
     Map,
+    /// A [file](crate::files), which has no number: it is not in the JSON.
+    File,
 }
 
 impl NativeType {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::BigInt, "bigint"),
         (Self::Date, "date"),
         (Self::NaN, "nan"),
@@ -41,6 +43,7 @@ impl NativeType {
         (Self::RegExp, "regexp"),
         (Self::Set, "set"),
         (Self::Map, "map"),
+        (Self::File, "file"),
     ];
 
     /// On the wire.
@@ -52,7 +55,7 @@ impl NativeType {
     /// The type of this number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL.get(usize::try_from(number).ok()?).map(|(native, _)| *native)
+        Self::ALL.get(usize::try_from(number).ok()?).map(|(native, _)| *native).filter(|native| *native != Self::File)
     }
 
     /// The type that a schema calls so.
@@ -68,6 +71,7 @@ impl NativeType {
             Self::Date | Self::Url | Self::RegExp => value.is_string(),
             Self::NaN | Self::Undefined => value.is_null(),
             Self::Set | Self::Map => value.is_array(),
+            Self::File => value.is_object(),
         }
     }
 }
@@ -90,6 +94,17 @@ pub fn occur_in(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => fields.contains_key(KEYWORD) || fields.values().any(occur_in),
         Value::Array(items) => items.iter().any(occur_in),
+        _ => false,
+    }
+}
+
+/// Whether a schema names this type.
+#[must_use]
+pub fn occurs_in(schema: &Value, native: NativeType) -> bool {
+    let is_it = |name: &Value| name.as_str().and_then(NativeType::from_name) == Some(native);
+    match schema {
+        Value::Object(fields) => fields.get(KEYWORD).is_some_and(is_it) || fields.values().any(|part| occurs_in(part, native)),
+        Value::Array(items) => items.iter().any(|part| occurs_in(part, native)),
         _ => false,
     }
 }

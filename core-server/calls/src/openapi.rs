@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::contract::{Offer, OfferedProcedure, Operation};
 use crate::error::ErrorCode;
 use crate::event_stream;
+use crate::files::MAX_FILES;
 use crate::gate::UserType;
 use crate::schema::{Schema, resolve};
 
@@ -74,7 +75,8 @@ fn operation(offer: &Offer, path: &str, procedure: &OfferedProcedure, components
             Operation::Query => fields.insert("parameters".into(), parameters(input, &schema, components)),
             Operation::Mutation => {
                 let required = !input.is_valid(&json!({}));
-                fields.insert("requestBody".into(), json!({ "required": required, "content": content(&schema) }))
+                let content = if procedure.takes_files { content_with_files(&schema) } else { content(&schema) };
+                fields.insert("requestBody".into(), json!({ "required": required, "content": content }))
             }
         };
     }
@@ -147,6 +149,32 @@ const EVENT_STREAM: &str =
 
 fn content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
+}
+
+/// See [`files`](crate::files).
+fn content_with_files(schema: &Value) -> Value {
+    let segment = json!({ "type": ["string", "integer"] });
+    let data = json!({
+        "type": "object",
+        "required": ["json"],
+        "description": "The input. Where a file belongs there is an empty object, and the path to it is in `maps`, at the number of the file's part.",
+        "properties": {
+            "json": schema,
+            "meta": { "type": "array", "items": { "type": "array" } },
+            "maps": { "type": "array", "maxItems": MAX_FILES, "items": { "type": "array", "items": segment } },
+        },
+    });
+    let parts = json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": { "data": data },
+        "patternProperties": { "^[0-9]{1,2}$": { "type": "string", "format": "binary" } },
+        "additionalProperties": false,
+    });
+    json!({
+        "multipart/form-data": { "schema": parts, "encoding": { "data": { "contentType": "application/json" } } },
+        "application/json": { "schema": schema },
+    })
 }
 
 /// The fields of the input, each as a parameter of the query string.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::contract::{Offer, OfferedProcedure, Operation};
 use crate::envelope::{self, Malformed};
 use crate::error::{CallError, ErrorCode};
+use crate::files::{self, Input};
 use crate::query_string;
 
 /// By which of the two a call has come.
@@ -45,11 +46,24 @@ pub fn find<'a>(offer: &'a Offer, mount: Mount, method: &Method, path: &str) -> 
     is_there.then_some(procedure)
 }
 
-/// The input as the procedure gets it.
+/// The input as the procedure gets it, with its files.
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn input(procedure: &OfferedProcedure, mount: Mount, sent: Sent<'_>) -> Result<Option<Value>, CallError> {
+pub fn input(procedure: &OfferedProcedure, mount: Mount, sent: Sent<'_>) -> Result<Input, CallError> {
+    if !procedure.takes_files {
+        return procedure.checked_input(json_input(procedure, mount, sent)?).map(Input::from);
+    }
+    let input = match sent.content_type {
+        Some(content_type) if *sent.method == Method::POST && files::is_multipart(sent.content_type) => {
+            files::read(content_type, sent.body)?
+        }
+        _ => json_input(procedure, mount, sent)?.into(),
+    };
+    files::checked(procedure, input)
+}
+
+fn json_input(procedure: &OfferedProcedure, mount: Mount, sent: Sent<'_>) -> Result<Option<Value>, CallError> {
     let schema = procedure.input.as_ref().map(crate::schema::Schema::json);
     let read = match (mount, sent.method) {
         (Mount::Rpc, &Method::GET) if procedure.operation == Operation::Query => envelope::decode(data(sent.query).as_bytes()),
@@ -58,8 +72,7 @@ pub fn input(procedure: &OfferedProcedure, mount: Mount, sent: Sent<'_>) -> Resu
         (Mount::Rest, &Method::POST) => plain(json_body(sent)?),
         _ => return Err(CallError::new(ErrorCode::MethodNotSupported)),
     };
-    let input = read.map_err(|malformed| CallError::with_message(ErrorCode::BadRequest, malformed.to_string()))?;
-    procedure.checked_input(input)
+    read.map_err(|malformed| CallError::with_message(ErrorCode::BadRequest, malformed.to_string()))
 }
 
 /// The last parameter `data`.
@@ -128,6 +141,7 @@ mod tests {
 
     fn read(name: &str, mount: Mount, sent: Sent<'_>) -> Result<Option<Value>, (u16, String)> {
         input(&catalog().procedures[name], mount, sent)
+            .map(|input| input.value)
             .map_err(|error| (error.code.status().as_u16(), error.to_json()["message"].as_str().unwrap().to_owned()))
     }
 
@@ -177,6 +191,25 @@ mod tests {
             }
         }
         assert_eq!(read("systems/create", Mount::Rpc, Sent { content_type: None, ..json("{}") }).unwrap_err().0, 415);
+    }
+
+    #[test]
+    fn files_are_for_procedures_that_take_them() {
+        let input = json!({ "properties": { "logo": { "x-native-type": "file" } } });
+        let contract = json!({ "procedures": { "upload": { "operation": "mutation", "input": input } } });
+        let offer = serde_json::from_value::<Contract>(contract).unwrap().native_offer("catalog".parse().unwrap()).unwrap();
+        let upload = &offer.procedures["upload"];
+        let body = "--X\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n{\"json\":{\"logo\":{}},\"maps\":[[\"logo\"]]}\r\n\
+            --X\r\nContent-Disposition: form-data; name=\"0\"\r\n\r\npng\r\n--X--";
+        let sent = Sent { content_type: Some("multipart/form-data; boundary=X"), ..json(body) };
+        for mount in [Mount::Rpc, Mount::Rest] {
+            let input = super::input(upload, mount, sent).unwrap();
+            assert_eq!((input.value.unwrap()["logo"]["size"].as_u64(), &input.files[0].bytes[..]), (Some(3), &b"png"[..]));
+            assert!(super::input(upload, mount, Sent { method: &Method::PUT, ..sent }).is_err());
+            assert_eq!(read("systems/create", mount, sent).unwrap_err().0, 415, "it takes none");
+        }
+        assert_eq!(super::input(upload, Mount::Rest, json("{}")).unwrap().value, Some(json!({})));
+        assert!(super::input(upload, Mount::Rest, json(r#"{"logo":{"file":0}}"#)).is_err(), "there is no such file");
     }
 
     #[test]

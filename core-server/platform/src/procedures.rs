@@ -9,6 +9,7 @@ use bytes::Bytes;
 use checkstack_calls::access::{Permissions, Principal, RuleId};
 use checkstack_calls::contract::OfferedProcedure;
 use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::files::Input;
 use checkstack_calls::gate::{self, Admission, InstanceAccess, TeamGrants, UserType};
 use checkstack_calls::instance;
 use checkstack_calls::route::{self, Mount, Sent};
@@ -87,10 +88,11 @@ struct Admitted<'a> {
     objects: Option<Objects<'a>>,
 }
 
-fn call(request: &PluginRequest, principal: Option<Principal>, input: Option<Value>) -> ProcedureCall {
+fn call(request: &PluginRequest, principal: Option<Principal>, input: Input) -> ProcedureCall {
     ProcedureCall {
         procedure: request.path.trim_start_matches('/').to_owned(),
-        input,
+        input: input.value,
+        files: input.files,
         principal,
         correlation_id: request.correlation_id.clone(),
         depth: request.depth,
@@ -110,7 +112,7 @@ impl GuardedCall<'_> {
         let Admitted { principal, objects } = self.admit(request).await?;
         let input = self.input(request)?;
         if let Some(objects) = &objects {
-            objects.admit(input.as_ref()).await?;
+            objects.admit(input.value.as_ref()).await?;
         }
         let output = self.plugin.procedure(call(request, principal, input)).await?;
         let mut output = self.checked(request, output)?;
@@ -128,10 +130,11 @@ impl GuardedCall<'_> {
         }
         let input = self.input(request)?;
         if let Some(objects) = &objects {
-            objects.admit(input.as_ref()).await?;
+            objects.admit(input.value.as_ref()).await?;
         }
-        let events = self.plugin.stream(call(request, principal, input.clone())).await?;
-        Ok((input, events))
+        let value = input.value.clone();
+        let events = self.plugin.stream(call(request, principal, input)).await?;
+        Ok((value, events))
     }
 
     /// Lets the caller through, if need be as far as the objects that the call is about.
@@ -151,7 +154,7 @@ impl GuardedCall<'_> {
         Ok(Admitted { principal, objects })
     }
 
-    fn input(&self, request: &PluginRequest) -> Result<Option<Value>, CallError> {
+    fn input(&self, request: &PluginRequest) -> Result<Input, CallError> {
         let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let sent = Sent { method: &request.method, query: request.query.as_deref(), content_type, body: &request.body };
         route::input(self.procedure, self.mount, sent)

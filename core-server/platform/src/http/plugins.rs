@@ -7,12 +7,13 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::files;
 use checkstack_calls::route::{self, Mount};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::body::{self, BodyError};
-use super::budget::overloaded;
+use super::budget::{Exhausted, overloaded};
 use super::request_log::LoggedCause;
 use super::{Shared, event_streams, headers, json_response, not_found};
 use crate::dispatch::NoRoute;
@@ -61,6 +62,18 @@ async fn call(shared: &Arc<Shared>, mount: Mount, request: Request, correlation_
     let body = body::read(&parts.headers, body, shared.max_body_bytes, Some(&mut share)).await;
     let body = body.map_err(|problem| no_body(&problem, shared.max_body_bytes, mount))?;
     let call = shared.table.enter(plugin_id).map_err(|problem| no_route(shared, plugin_id, problem, mount))?;
+    if has_files(&parts.headers) && call.leads_to_procedure(mount, &parts.method, path) {
+        // A page of another site can make a browser send this, unlike JSON.
+        if !shared.sockets.allow_page(&parts.headers) {
+            return Err(call_failure(
+                Some(mount),
+                &CallError::with_message(ErrorCode::Forbidden, "pages of this origin may not send files here"),
+                None,
+            ));
+        }
+        // They are taken out of the body, and so there twice.
+        share.grow_to(body.len().saturating_mul(2)).map_err(|Exhausted| overloaded())?;
+    }
     headers::strip_hop_by_hop(&mut parts.headers);
     let request = PluginRequest {
         path: path.to_owned(),
@@ -82,6 +95,10 @@ async fn call(shared: &Arc<Shared>, mount: Mount, request: Request, correlation_
         Answer::Events(events) => event_streams::answer(shared, call, *events),
     };
     Ok(Answered { answer, is_native })
+}
+
+fn has_files(headers: &HeaderMap) -> bool {
+    files::is_multipart(headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()))
 }
 
 /// The plugin id, and the path below it. Neither is decoded.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use checkstack_calls::access::{AccessRule, Principal};
 use checkstack_calls::contract::{Contract, InvalidContract, Offer, Operation, Procedure};
 use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::files::File;
 use checkstack_calls::gate::UserType;
 use checkstack_plugin_package::PluginId;
 use futures::future::BoxFuture;
@@ -49,6 +50,8 @@ pub struct Caller {
     pub principal: Option<Principal>,
     /// Ties log lines together.
     pub correlation_id: String,
+    /// What came beside the input: see [`SentFile`](super::SentFile).
+    pub files: Vec<File>,
 }
 
 impl Caller {
@@ -192,7 +195,7 @@ fn procedure<Input: JsonSchema, Output: JsonSchema>(operation: Operation, summar
 
 /// The schema lets more through than the type takes where it says less: a number of its size, for one.
 fn input<Input: DeserializeOwned>(call: ProcedureCall) -> Result<(Caller, Input), CallError> {
-    let caller = Caller { principal: call.principal, correlation_id: call.correlation_id };
+    let caller = Caller { principal: call.principal, correlation_id: call.correlation_id, files: call.files };
     let refused = |problem: serde_json::Error| CallError::with_message(ErrorCode::BadRequest, problem.to_string());
     Ok((caller, serde_json::from_value::<Input>(call.input.unwrap_or_default()).map_err(refused)?))
 }
@@ -256,7 +259,14 @@ mod tests {
     }
 
     async fn run(procedure: &str, input: Option<Value>) -> Result<Option<Value>, ProcedureFailure> {
-        let call = ProcedureCall { procedure: procedure.into(), input, principal: None, correlation_id: "abc".into(), depth: 0 };
+        let call = ProcedureCall {
+            procedure: procedure.into(),
+            input,
+            files: Vec::new(),
+            principal: None,
+            correlation_id: "abc".into(),
+            depth: 0,
+        };
         procedures().run(Arc::new(Base(100)), call).await
     }
 
@@ -273,6 +283,7 @@ mod tests {
         let call = |procedure: &str| ProcedureCall {
             procedure: procedure.into(),
             input: Some(json!(3)),
+            files: Vec::new(),
             principal: None,
             correlation_id: "abc".into(),
             depth: 0,

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use checkstack_calls::access::Principal;
 use checkstack_calls::contract::Offer;
 use checkstack_calls::error::{CallError, ErrorCode};
+use checkstack_calls::files::File;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode};
@@ -215,6 +216,8 @@ pub struct ProcedureCall {
     pub procedure: String,
     /// None: it takes nothing.
     pub input: Option<Value>,
+    /// Those that the input describes, by their numbers. Only for parts of the server.
+    pub files: Vec<File>,
     /// Who calls. None: somebody who has not shown who they are.
     pub principal: Option<Principal>,
     /// Ties log lines together.

@@ -16,7 +16,14 @@ use crate::guest::{self, Guest};
 const CONTRACT: &str = r#"{"procedures": {"e": {"operation": "query", "access": ["echo.read"], "input": {}, "output": {}}}, "accessRules": [{"resource": "echo", "level": "read", "description": "Hear yourself"}]}"#;
 
 fn call(procedure: &str) -> ProcedureCall {
-    ProcedureCall { procedure: procedure.into(), input: None, principal: None, correlation_id: "correlation-1".into(), depth: 0 }
+    ProcedureCall {
+        procedure: procedure.into(),
+        input: None,
+        files: Vec::new(),
+        principal: None,
+        correlation_id: "correlation-1".into(),
+        depth: 0,
+    }
 }
 
 async fn run(plugin: &Arc<dyn Plugin>, procedure: &str) -> Result<Option<Value>, ProcedureFailure> {

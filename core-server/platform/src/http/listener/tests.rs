@@ -1,3 +1,4 @@
+mod files;
 mod http2;
 mod neighbours;
 

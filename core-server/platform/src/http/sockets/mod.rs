@@ -83,6 +83,11 @@ impl ServerSockets {
         move || SocketUsage { signals: hub.statistics(), routes: u64::try_from(places.taken()).unwrap_or(u64::MAX) }
     }
 
+    /// Whether a request comes from no page, or from one of an origin that may act in the name of whoever looks at it.
+    pub(crate) fn allow_page(&self, headers: &http::HeaderMap) -> bool {
+        self.origins.allow(headers)
+    }
+
     /// Closes all, and takes no more.
     pub(crate) async fn end(&self) {
         let left = self.open.end(END).await;
