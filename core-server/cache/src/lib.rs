@@ -53,6 +53,6 @@ pub mod store;
 pub use checkstack_backends::ActiveBackend;
 pub use entry::{MAX_KEY_BYTES, MAX_TTL, MAX_VALUE_BYTES, SHORTEST_TTL, ScopeName, Value};
 pub use error::CacheError;
-pub use listing::{CacheStats, EntryPage, EntryQuery, EntrySummary, MAX_LISTED, MAX_OFFSET, Scope};
+pub use listing::{CacheStats, EntryPage, EntryQuery, EntrySummary, MAX_LISTED, MAX_OFFSET, Scope, ScopeUsage};
 pub use manager::{CacheManager, CacheScope};
 pub use replicas::{Backplane, Link, LinkLost, MAX_MESSAGE_BYTES, Timings};

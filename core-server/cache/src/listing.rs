@@ -37,6 +37,21 @@ pub struct CacheStats {
     pub scope: Scope,
 }
 
+/// What one owner has in a cache, and what has become of its questions since the provider became active. Of this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScopeUsage {
+    /// Entries, some of which may have expired and not been swept away yet.
+    pub entries: u64,
+    /// What they take, keys and what it costs to keep them included.
+    pub bytes: u64,
+    /// Values that were asked for and found.
+    pub hits: u64,
+    /// Values that were asked for and not found.
+    pub misses: u64,
+    /// Entries that had to make way before they had expired.
+    pub evictions: u64,
+}
+
 /// Which entries to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryQuery {

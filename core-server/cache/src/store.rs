@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::CacheError;
 use crate::entry::{ScopeName, Value};
-use crate::listing::{CacheStats, EntryPage, EntryQuery};
+use crate::listing::{CacheStats, EntryPage, EntryQuery, ScopeUsage};
 
 /// Keeps entries until they expire, or there is no room for them. Keys of different scopes are different, whatever characters they have:
 /// [`ScopeName::key`] makes one of both, where there is one space for all.
@@ -35,6 +35,11 @@ pub trait CacheStore: Send + Sync + 'static {
 
     /// Figures. None: it has none.
     async fn stats(&self) -> Result<Option<CacheStats>, CacheError> {
+        Ok(None)
+    }
+
+    /// The same for each owner, of this process alone. None: it has none.
+    async fn usage(&self) -> Result<Option<Vec<(ScopeName, ScopeUsage)>>, CacheError> {
         Ok(None)
     }
 

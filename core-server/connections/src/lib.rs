@@ -11,4 +11,4 @@ mod pool;
 
 pub use failure::is_transient;
 pub use lent::Lent;
-pub use pool::ConnectionPool;
+pub use pool::{ConnectionPool, PoolUsage};

@@ -1,5 +1,7 @@
 //! The pool.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{Pool, PoolConfig, PoolError, QueueMode, Timeouts};
@@ -19,6 +21,22 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct ConnectionPool {
     pool: Pool<Opener>,
+    timeouts: Arc<AtomicU64>,
+}
+
+/// What a pool has, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Connections that there may be.
+    pub most: u64,
+    /// Connections that are lent.
+    pub in_use: u64,
+    /// Open connections that are not.
+    pub idle: u64,
+    /// Callers for whom there is no connection yet: all are in use, or theirs is being opened.
+    pub waiting: u64,
+    /// Callers that have got none in time, since the pool was made.
+    pub timeouts: u64,
 }
 
 impl ConnectionPool {
@@ -30,7 +48,8 @@ impl ConnectionPool {
         // What was used last is used next, so that the others may be closed.
         let config = PoolConfig { max_size: most.max(1) as usize, timeouts: Timeouts::new(), queue_mode: QueueMode::Lifo };
         let pool = Pool::builder(Opener { options, prepare }).config(config).build();
-        Ok(Self { pool: pool.map_err(|error| sqlx::Error::Configuration(error.into()))? })
+        let pool = pool.map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        Ok(Self { pool, timeouts: Arc::default() })
     }
 
     /// A connection, within `wait` and some seconds at most.
@@ -44,8 +63,21 @@ impl ConnectionPool {
             Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
             // There are no hooks, and no other limits of time.
             Ok(Err(PoolError::Timeout(_) | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_))) | Err(_) => {
+                self.timeouts.fetch_add(1, Ordering::Relaxed);
                 Err(sqlx::Error::PoolTimedOut)
             }
+        }
+    }
+
+    /// What there is at this moment.
+    pub fn usage(&self) -> PoolUsage {
+        let status = self.pool.status();
+        PoolUsage {
+            most: status.max_size as u64,
+            in_use: status.size.saturating_sub(status.available) as u64,
+            idle: status.available as u64,
+            waiting: status.waiting as u64,
+            timeouts: self.timeouts.load(Ordering::Relaxed),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The event bus of a process.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::future::join_all;
 use serde_json::Value;
 use tracing::{debug, warn};
 
+use crate::counts::{EventCounts, Tallies};
 use crate::delivery::{Delivery, Heard};
 use crate::envelope::{self, Actor};
 use crate::error::EventError;
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     limits: Limits,
     turns: Turns,
     registry: Mutex<Registry<Running>>,
+    tallies: Tallies,
 }
 
 impl Shared {
@@ -51,7 +54,7 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    pub(crate) fn of(hook: &HookId, published: Published) -> Self {
+    fn of(hook: &HookId, published: Published) -> Self {
         if published.groups == 0 {
             debug!(%hook, "Dropped hook {hook}: no listeners registered");
         }
@@ -65,8 +68,8 @@ impl Emitted {
 impl EventBus {
     /// Without subscriptions. Nothing is asked of the queues before the first subscription or event.
     pub fn new(queues: QueueManager, limits: Limits) -> Self {
-        let (turns, registry) = (Turns::new(&limits), Mutex::default());
-        Self { shared: Arc::new(Shared { queues, limits, turns, registry }) }
+        let turns = Turns::new(&limits);
+        Self { shared: Arc::new(Shared { queues, limits, turns, registry: Mutex::default(), tallies: Tallies::default() }) }
     }
 
     /// Emits an event to the subscriptions of all replicas, and to the work queues that have none at the moment. What is accepted is not
@@ -77,7 +80,13 @@ impl EventBus {
     pub async fn emit(&self, hook: &HookId, payload: Value, actor: &Actor) -> Result<Emitted, EventError> {
         let queues = self.queues()?;
         let data = envelope::seal(hook, payload, actor)?;
-        Ok(Emitted::of(hook, queues.publish(&queue_name(hook)?, data).await?))
+        Ok(self.emitted(hook, queues.publish(&queue_name(hook)?, data).await?))
+    }
+
+    /// Counts an event.
+    pub(crate) fn emitted(&self, hook: &HookId, published: Published) -> Emitted {
+        self.shared.tallies.of(hook.plugin()).emitted(published.full.len());
+        Emitted::of(hook, published)
     }
 
     /// Unless the bus was stopped.
@@ -92,7 +101,13 @@ impl EventBus {
     pub async fn emit_local(&self, hook: &HookId, payload: Value, actor: &Actor) -> EmittedLocally {
         let listeners = self.local_listeners(hook);
         let event = Event { hook: hook.clone(), payload, actor: actor.clone(), id: None, attempts: 0 };
-        local::emit(listeners, &event, self.shared.limits.listening).await
+        self.shared.tallies.of(hook.plugin()).emitted(0);
+        local::emit(listeners, &event, self.shared.limits.listening, &self.shared.tallies).await
+    }
+
+    /// What has become of events in this process: by plugin, and for the server itself by `core`.
+    pub fn counts(&self) -> BTreeMap<String, EventCounts> {
+        self.shared.tallies.counts()
     }
 
     fn local_listeners(&self, hook: &HookId) -> Vec<(Subscriber, Arc<dyn Listener>)> {
@@ -141,6 +156,7 @@ impl EventBus {
             turns: self.shared.turns.of(subscriber),
             within: self.shared.limits.listening,
             heard: (*mode == Mode::Broadcast).then(Heard::default),
+            tally: self.shared.tallies.of(subscriber.as_str()),
         };
         let queue = self.shared.queues.queue(queue_name(hook)?.as_str())?;
         Ok(Running::Distributed(queue.consume(options, delivery).await?))
@@ -179,6 +195,11 @@ impl EventBus {
 
 async fn end(running: Vec<Running>, grace: Duration) -> usize {
     join_all(running.into_iter().map(|running| running.end(grace))).await.len()
+}
+
+/// The plugin that hears the jobs of a group, where the queue is that of a hook. None: it is the queue of somebody's own jobs.
+pub fn plugin_of_group<'a>(queue: &str, group: &'a str) -> Option<&'a str> {
+    queue.starts_with(QUEUES).then(|| group.split_once('.').map_or(group, |(plugin, _)| plugin))
 }
 
 pub(crate) fn queue_name(hook: &HookId) -> Result<QueueName, QueueError> {

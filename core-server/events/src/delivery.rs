@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use checkstack_jobs::{Handler, HandlerError, Job};
 use tracing::{debug, warn};
 
+use crate::counts::Tally;
 use crate::envelope;
 use crate::hook::{HookId, Subscriber};
 use crate::limits::TurnsOfOne;
@@ -28,6 +29,7 @@ pub(crate) struct Delivery {
     pub(crate) within: Duration,
     /// Of a broadcast: each event is heard once, whether the listener fails or not.
     pub(crate) heard: Option<Heard>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// The newest events that were heard.
@@ -54,10 +56,14 @@ impl Handler for Delivery {
             debug!(subscriber = %self.subscriber, hook = %self.hook, event = id, "an event was heard before");
             return Ok(());
         }
-        let (payload, actor) = envelope::open(data).map_err(HandlerError::Permanent)?;
+        let (payload, actor) = envelope::open(data).map_err(|problem| {
+            self.tally.heard(false);
+            HandlerError::Permanent(problem)
+        })?;
         let event = Event { hook: self.hook.clone(), payload, actor, id: Some(id.clone()), attempts };
         let _turn = self.turns.take().await;
         let result = hear(self.listener.as_ref(), event, self.within).await;
+        self.tally.heard(result.is_ok());
         if let Err(problem) = &result {
             warn!(subscriber = %self.subscriber, hook = %self.hook, event = id, attempts, %problem, "a listener has failed");
         }
@@ -68,6 +74,7 @@ impl Handler for Delivery {
 
     fn missed(&self) {
         warn!(subscriber = %self.subscriber, hook = %self.hook, "a subscription may have missed broadcasts");
+        self.tally.missed();
         self.listener.missed();
     }
 }
@@ -93,7 +100,7 @@ mod tests {
         let subscriber: Subscriber = "plugin".parse().unwrap();
         let turns = Turns::new(&Limits::default()).of(&subscriber);
         let (hook, within) = ("test.hook".parse().unwrap(), Duration::from_secs(9));
-        (Delivery { subscriber, hook, listener: Arc::new(listener), turns, within, heard }, runs)
+        (Delivery { subscriber, hook, listener: Arc::new(listener), turns, within, heard, tally: Arc::default() }, runs)
     }
 
     fn job(number: usize) -> Job {

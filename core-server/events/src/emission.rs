@@ -17,6 +17,7 @@ use crate::hook::HookId;
 /// lost the event, as it loses all that wait in its memory.
 #[must_use = "with some providers nothing is emitted before `committed` is called"]
 pub struct Emission {
+    bus: EventBus,
     hook: HookId,
     publication: Publication,
 }
@@ -38,7 +39,7 @@ impl EventBus {
         let queues = self.queues()?;
         let data = envelope::seal(hook, payload, actor)?;
         let publication = queues.publish_in(transaction, &queue_name(hook)?, data).await?;
-        Ok(Emission { hook: hook.clone(), publication })
+        Ok(Emission { bus: self.clone(), hook: hook.clone(), publication })
     }
 }
 
@@ -53,6 +54,6 @@ impl Emission {
     /// # Errors
     /// When the event is emitted only now, and was not. What the transaction has changed stays.
     pub async fn committed(self) -> Result<Emitted, EventError> {
-        Ok(Emitted::of(&self.hook, self.publication.committed().await?))
+        Ok(self.bus.emitted(&self.hook, self.publication.committed().await?))
     }
 }

@@ -30,6 +30,11 @@ impl HookId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whose hook it is: what is before the first dot.
+    pub fn plugin(&self) -> &str {
+        self.0.split_once('.').map_or(&*self.0, |(plugin, _)| plugin)
+    }
 }
 
 impl FromStr for HookId {

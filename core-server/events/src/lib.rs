@@ -40,6 +40,7 @@
 
 mod bus;
 pub mod core_hooks;
+mod counts;
 mod delivery;
 mod emission;
 mod envelope;
@@ -52,8 +53,9 @@ mod mode;
 mod registry;
 mod subscription;
 
-pub use bus::{Emitted, EventBus};
+pub use bus::{Emitted, EventBus, plugin_of_group};
 pub use checkstack_jobs::HandlerError as ListenerError;
+pub use counts::EventCounts;
 pub use emission::Emission;
 pub use envelope::{Actor, MAX_PAYLOAD_BYTES};
 pub use error::EventError;

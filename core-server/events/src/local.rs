@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tracing::{error, warn};
 
+use crate::counts::Tallies;
 use crate::hook::Subscriber;
 use crate::listener::{Event, Listener, hear};
 
@@ -22,7 +23,12 @@ pub struct EmittedLocally {
 }
 
 /// Waits for all of them; the failure of one is nothing to the others.
-pub(crate) async fn emit(listeners: Vec<(Subscriber, Arc<dyn Listener>)>, event: &Event, within: Duration) -> EmittedLocally {
+pub(crate) async fn emit(
+    listeners: Vec<(Subscriber, Arc<dyn Listener>)>,
+    event: &Event,
+    within: Duration,
+    tallies: &Tallies,
+) -> EmittedLocally {
     let all = listeners.into_iter().map(|(subscriber, listener)| {
         let event = event.clone();
         async move {
@@ -31,6 +37,7 @@ pub(crate) async fn emit(listeners: Vec<(Subscriber, Arc<dyn Listener>)>, event:
             if let Err(problem) = &heard {
                 error!(%subscriber, %hook, %problem, "a local listener has failed");
             }
+            tallies.of(subscriber.as_str()).heard(heard.is_ok());
             heard.is_ok()
         }
     });

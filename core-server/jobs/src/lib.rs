@@ -32,6 +32,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests"))]
 
+mod counts;
 mod engine;
 mod error;
 mod handler;
@@ -47,6 +48,7 @@ mod retry;
 pub mod store;
 mod timings;
 
+pub use counts::{AttemptCounts, ProviderCounts};
 pub use engine::Wakes;
 pub use error::QueueError;
 pub use handler::{ConsumerOptions, GroupLifetime, Handler, HandlerError, MAX_CONCURRENCY};
@@ -54,7 +56,7 @@ pub use job::{
     CheckedJob, EnqueueOptions, Job, MAX_BATCH, MAX_DATA_BYTES, MAX_DELAY, MAX_ID_BYTES, MAX_NAME_BYTES, MAX_RETRIES, NewJob, QueueName,
 };
 pub use lag::{LagSeverity, LagThresholds, lag_severity};
-pub use listing::{HISTORY, JobPage, JobQuery, JobState, JobSummary, MAX_LISTED, MAX_OFFSET, QueueStats, Scope};
+pub use listing::{HISTORY, JobPage, JobQuery, JobState, JobSummary, MAX_LISTED, MAX_OFFSET, QueueStats, Scope, Waiting};
 pub use manager::{ActiveBackend, Consumer, MAX_QUEUES, Patience, Publication, Queue, QueueManager, Switched};
 pub use recurring::{MAX_SCHEDULES, Recurrence, RecurringJob, SHORTEST_INTERVAL, Schedule};
 pub use retry::RetryDelays;

@@ -1,5 +1,7 @@
 //! What can be seen of queues from outside. The data of jobs never can.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +157,21 @@ impl QueueStats {
     pub fn empty(scope: Scope) -> Self {
         Self { pending: 0, processing: 0, completed: 0, failed: 0, consumer_groups: 0, scope }
     }
+}
+
+/// Jobs of one queue that wait for one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Name of the queue.
+    pub queue: String,
+    /// Which they are for; empty while none has joined.
+    pub group: String,
+    /// Jobs that could be taken now.
+    pub due: u64,
+    /// Jobs that are to be taken later.
+    pub delayed: u64,
+    /// For how long the first of those that could be taken could have been; zero when there is none.
+    pub lag: Duration,
 }
 
 #[cfg(test)]

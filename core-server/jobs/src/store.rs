@@ -14,7 +14,7 @@ use crate::QueueError;
 use crate::engine::Wakes;
 use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
-use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
+use crate::listing::{JobPage, JobQuery, QueueStats, Scope, Waiting};
 use crate::recurring::{RecurringJob, Schedule};
 
 /// One attempt at a job by one worker. It is told from every other attempt: who has an older claim of a job can neither complete
@@ -193,6 +193,9 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Figures of these queues together.
     async fn stats(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError>;
+
+    /// What waits, of all queues: one for each group that has something.
+    async fn waiting(&self) -> Result<Vec<Waiting>, QueueError>;
 
     /// Jobs of these queues. The query has been checked.
     async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError>;

@@ -20,7 +20,7 @@ pub use scope::CacheScope;
 use self::switch::Changing;
 use crate::CacheError;
 use crate::entry::ScopeName;
-use crate::listing::{CacheStats, EntryPage, EntryQuery};
+use crate::listing::{CacheStats, EntryPage, EntryQuery, ScopeUsage};
 use crate::null::NullStore;
 use crate::provider::Provider;
 use crate::store::CacheStore;
@@ -113,6 +113,14 @@ impl CacheManager {
     /// When the provider does not answer.
     pub async fn stats(&self) -> Result<Option<CacheStats>, CacheError> {
         in_time(self.shared.store().stats()).await
+    }
+
+    /// What each owner has here; none when the active provider does not know, or none is active.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub async fn usage(&self) -> Result<Option<Vec<(ScopeName, ScopeUsage)>>, CacheError> {
+        in_time(self.shared.store().usage()).await
     }
 
     /// Entries, without their values; none when the active provider cannot list them, or none is active.

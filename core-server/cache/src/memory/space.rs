@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::entries::{Entries, Usage};
 use crate::CacheError;
 use crate::entry::{ScopeName, Value};
-use crate::listing::{EntryPage, EntryQuery, EntrySummary};
+use crate::listing::{EntryPage, EntryQuery, EntrySummary, ScopeUsage};
 
 /// Most owners.
 pub(super) const MAX_SCOPES: usize = 10_000;
@@ -35,8 +35,8 @@ pub(super) struct Space {
     limits: Limits,
     scopes: RwLock<BTreeMap<ScopeName, Arc<OwnedSpace>>>,
     used: Mutex<Usage>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    /// Of owners that are too many to be counted one by one.
+    misses_of_others: AtomicU64,
 }
 
 /// What one owner has.
@@ -46,6 +46,9 @@ struct OwnedSpace {
     /// As in `entries`, to be looked at without the lock
     bytes: AtomicUsize,
     count: AtomicUsize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
 }
 
 impl OwnedSpace {
@@ -56,6 +59,13 @@ impl OwnedSpace {
     fn publish(&self, used: Usage) {
         self.bytes.store(used.bytes, Ordering::Relaxed);
         self.count.store(used.entries, Ordering::Relaxed);
+    }
+
+    /// To be counted where it is done to one's own or another's entries.
+    fn evict(&self, entries: &mut Entries) -> bool {
+        let evicted = entries.evict();
+        self.evictions.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        evicted
     }
 }
 
@@ -77,20 +87,27 @@ impl Lacking {
 
 impl Space {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, scopes: RwLock::default(), used: Mutex::default(), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        Self { limits, scopes: RwLock::default(), used: Mutex::default(), misses_of_others: AtomicU64::new(0) }
     }
 
     /// Counts as a use, and as a hit or a miss.
     pub(super) fn get(&self, scope: &ScopeName, key: &str, now: Instant) -> Option<Value> {
-        let found = self.owned(scope).and_then(|owned| self.shrink(&owned, |entries| entries.get(key, now)));
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        let Some(owned) = self.owned(scope) else {
+            self.miss(scope);
+            return None;
+        };
+        let found = self.shrink(&owned, |entries| entries.get(key, now));
+        let counter = if found.is_some() { &owned.hits } else { &owned.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }
 
     /// Somebody asked, and was not told.
-    pub(super) fn miss(&self) {
-        self.misses.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn miss(&self, scope: &ScopeName) {
+        match self.owned_or_new(scope) {
+            Ok(owned) => owned.misses.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.misses_of_others.fetch_add(1, Ordering::Relaxed),
+        };
     }
 
     /// The value and when it expires, without counting.
@@ -113,7 +130,7 @@ impl Space {
             let mut entries = owned.lock();
             self.shrink_locked(&owned, &mut entries, |entries| {
                 entries.delete(key, now);
-                while !wanted.fits(entries.used(), share) && entries.evict() {}
+                while !wanted.fits(entries.used(), share) && owned.evict(entries) {}
             });
             if self.take(wanted) {
                 entries.insert(key, value, ttl.map(|ttl| now + ttl));
@@ -164,7 +181,20 @@ impl Space {
 
     /// Values that were asked for and found, and those that were not.
     pub(super) fn hits_and_misses(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        let none = (0, self.misses_of_others.load(Ordering::Relaxed));
+        self.usage().iter().fold(none, |(hits, misses), (_, of)| (hits + of.hits, misses + of.misses))
+    }
+
+    /// What each owner has, and what has become of its questions.
+    pub(super) fn usage(&self) -> Vec<(ScopeName, ScopeUsage)> {
+        let usage = |owned: &OwnedSpace| ScopeUsage {
+            entries: owned.count.load(Ordering::Relaxed) as u64,
+            bytes: owned.bytes.load(Ordering::Relaxed) as u64,
+            hits: owned.hits.load(Ordering::Relaxed),
+            misses: owned.misses.load(Ordering::Relaxed),
+            evictions: owned.evictions.load(Ordering::Relaxed),
+        };
+        self.all().into_iter().map(|(scope, owned)| (scope, usage(&owned))).collect()
     }
 
     pub(super) fn list(&self, query: &EntryQuery, now: Instant) -> EntryPage {
@@ -237,7 +267,7 @@ impl Space {
             let Some((_, most)) = all.iter().max_by_key(|(_, owned)| lacking.of(owned)) else { return };
             let others = all.iter().filter(|(_, owned)| !Arc::ptr_eq(owned, most));
             let second = others.map(|(_, owned)| lacking.of(owned)).max().unwrap_or(0);
-            while self.lacking(wanted) == Some(lacking) && self.shrink(most, Entries::evict) && lacking.of(most) > second {}
+            while self.lacking(wanted) == Some(lacking) && self.shrink(most, |entries| most.evict(entries)) && lacking.of(most) > second {}
             if lacking.of(most) == 0 {
                 // What is in use has been taken just now by somebody who has yet to add an entry.
                 std::thread::yield_now();

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::space::{Limits, Space};
 use crate::CacheError;
 use crate::entry::{ScopeName, Value};
-use crate::listing::{CacheStats, EntryPage, EntryQuery, Scope};
+use crate::listing::{CacheStats, EntryPage, EntryQuery, Scope, ScopeUsage};
 use crate::replicas::{self, Change, Replicas};
 use crate::store::CacheStore;
 
@@ -61,7 +61,7 @@ impl CacheStore for MemoryStore {
         match self.is_trusted(now) {
             true => Ok(self.space.get(scope, key, now)),
             false => {
-                self.space.miss();
+                self.space.miss(scope);
                 Ok(None)
             }
         }
@@ -95,6 +95,10 @@ impl CacheStore for MemoryStore {
         let (used, (hits, misses)) = (self.space.used(), self.space.hits_and_misses());
         let (key_count, size_bytes) = (used.entries as u64, used.bytes as u64);
         Ok(Some(CacheStats { key_count, size_bytes, hits, misses, scope: Scope::Instance }))
+    }
+
+    async fn usage(&self) -> Result<Option<Vec<(ScopeName, ScopeUsage)>>, CacheError> {
+        Ok(Some(self.space.usage()))
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Option<EntryPage>, CacheError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use checkstack_cache::{CacheError, CacheStats, EntryQuery, MAX_KEY_BYTES, MAX_LISTED, MAX_TTL, MAX_VALUE_BYTES, Scope};
+use checkstack_cache::{CacheError, CacheStats, EntryQuery, MAX_KEY_BYTES, MAX_LISTED, MAX_TTL, MAX_VALUE_BYTES, Scope, ScopeUsage};
 
 use crate::setup::{BYTES, alone, get, scope, set, until};
 
@@ -130,4 +130,24 @@ async fn a_plugin_that_fills_its_share_evicts_only_its_own() {
     assert_eq!(get(&small, "k").await.as_deref(), Some("v"));
     assert_eq!((get(&greedy, "key-0").await, get(&greedy, "key-499").await), (None, Some(value)));
     caches.stop().await;
+}
+
+#[tokio::test]
+async fn figures_are_told_for_each_owner() {
+    let caches = alone(4_000).await;
+    let (uptime, page) = (scope(&caches, "uptime"), scope(&caches, "page"));
+    assert_eq!(get(&page, "nothing").await, None);
+    for number in 0..5 {
+        set(&uptime, &format!("k{number}"), "v").await;
+    }
+    // A share is a quarter: 1,000 bytes, and an entry takes 195.
+    assert_eq!((get(&uptime, "k0").await, get(&uptime, "k4").await.as_deref()), (Some("v".to_owned()), Some("v")));
+    set(&uptime, "k5", "v").await;
+    assert_eq!(get(&uptime, "k1").await, None);
+    let usage = caches.usage().await.unwrap().unwrap();
+    let of = |name: &str| usage.iter().find(|(scope, _)| scope.as_str() == name).unwrap().1;
+    assert_eq!(of("uptime"), ScopeUsage { entries: 5, bytes: 5 * 195, hits: 2, misses: 1, evictions: 1 });
+    assert_eq!(of("page"), ScopeUsage { misses: 1, ..ScopeUsage::default() });
+    caches.stop().await;
+    assert_eq!(caches.usage().await.unwrap(), None);
 }

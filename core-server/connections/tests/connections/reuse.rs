@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use checkstack_connections::{ConnectionPool, PoolUsage};
 use sqlx::Connection as _;
 
 use crate::postgres::{Postgres, execute};
@@ -147,4 +148,23 @@ async fn what_nobody_uses_is_closed() {
         assert!(Instant::now() < deadline, "what is given back to a closed pool is not closed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_pool_has_is_told() {
+    let database = Postgres::shared().database().await;
+    let pool = ConnectionPool::new(database.url.parse().unwrap(), 2, "").unwrap();
+    assert_eq!(pool.usage(), PoolUsage { most: 2, ..PoolUsage::default() });
+    let mut one = pool.take(WAIT).await.unwrap();
+    let _two = pool.take(WAIT).await.unwrap();
+    let waits = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.take(Duration::from_millis(300)).await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(pool.usage(), PoolUsage { most: 2, in_use: 2, idle: 0, waiting: 1, timeouts: 0 });
+    assert!(waits.await.unwrap().is_err());
+    one.rest();
+    drop(one);
+    assert_eq!(pool.usage(), PoolUsage { most: 2, in_use: 1, idle: 1, waiting: 0, timeouts: 1 });
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use checkstack_events::{Actor, Emitted, Event, EventBus, EventError, Limits, ListenerError, MAX_PAYLOAD_BYTES, Mode, WorkQueue};
+use checkstack_events::{
+    Actor, Emitted, Event, EventBus, EventCounts, EventError, Limits, ListenerError, MAX_PAYLOAD_BYTES, Mode, WorkQueue,
+};
 use serde_json::{Value, json};
 
 use crate::replica::{Replica, failures, hearing, hook, numbers, settled, subscriber};
@@ -39,6 +41,7 @@ with_both!(
     the_end_of_a_plugin_ends_all_that_it_has,
     a_group_that_is_full_is_left_out_and_holds_nobody_up,
     what_is_too_much_is_refused,
+    what_has_become_of_events_is_counted_by_plugin,
 );
 
 async fn all_subscriptions_hear_the_payload_and_who_caused_it(setup: Setup) {
@@ -213,6 +216,7 @@ async fn a_group_that_is_full_is_left_out_and_holds_nobody_up(setup: Setup) {
         assert_eq!(emitted, expected);
     }
     assert_eq!(log.entries(), numbers(0..8));
+    assert_eq!(replica.bus.counts()["test"], EventCounts { emitted: 8, left_out: 3, ..EventCounts::default() });
     replica.stop().await;
 }
 
@@ -263,4 +267,28 @@ fn scopeguard(running: Arc<AtomicUsize>) -> impl Drop {
         }
     }
     Guard(running)
+}
+
+async fn what_has_become_of_events_is_counted_by_plugin(setup: Setup) {
+    let mut replica = Replica::start(&setup).await;
+    let fails_once = |event: Event| async move { if event.attempts == 0 { Err(ListenerError::Retry("not now".into())) } else { Ok(()) } };
+    replica.subscribe(Mode::work_queue("g"), fails_once).await;
+    let well = |_: Event| async { Ok(()) };
+    let other = replica.bus.subscribe(&subscriber("other"), &hook(), Mode::Broadcast, well).await.unwrap();
+    let local = replica.bus.subscribe(&subscriber("local"), &hook(), Mode::InstanceLocal, well).await.unwrap();
+    replica.emit(json!(1)).await.unwrap();
+    replica.bus.emit_local(&hook(), json!(2), &Actor::system()).await;
+    settled(&replica).await;
+    let counts = replica.bus.counts();
+    // The hook is `test.happened`.
+    assert_eq!(counts["test"], EventCounts { emitted: 2, ..EventCounts::default() });
+    assert_eq!(counts["plugin"], EventCounts { delivered: 1, failed: 1, ..EventCounts::default() });
+    assert_eq!(counts["other"], EventCounts { delivered: 1, ..EventCounts::default() });
+    assert_eq!(counts["local"], EventCounts { delivered: 1, ..EventCounts::default() });
+    // Who has to be told that something may have been missed.
+    replica.queues.switch("memory", json!({ "maxQueueSize": 5_000 })).await.unwrap();
+    until(async || (replica.bus.counts()["other"].missed == 1).then_some(())).await;
+    assert_eq!(replica.bus.counts()["plugin"].missed, 0, "a work queue misses nothing");
+    drop((other, local));
+    replica.stop().await;
 }

@@ -53,8 +53,9 @@ async fn tell(shared: &Shared, batch: &[Outcome]) {
 async fn try_to_tell(shared: &Shared, batch: &[Outcome]) -> Result<(), crate::QueueError> {
     let accepted = shared.store.finish(batch).await?;
     for Outcome { claim, queue, ending } in batch {
-        if !accepted.contains(claim) {
-            debug!(%queue, ?claim, "what a job came to is not used: its claim had been lost");
+        match accepted.contains(claim) {
+            true => shared.tally.ended(queue, ending),
+            false => debug!(%queue, ?claim, "what a job came to is not used: its claim had been lost"),
         }
         shared.active.remove(claim);
         if matches!(ending, Ending::Retry { .. } | Ending::GivenBack) {

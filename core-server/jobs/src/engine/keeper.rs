@@ -36,6 +36,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         match shared.store.recover().await {
             Ok(0) => {}
             Ok(jobs) => {
+                shared.tally.recovered(jobs);
                 warn!(jobs, "took over jobs of workers that are gone");
                 shared.wakes.wake_all();
             }

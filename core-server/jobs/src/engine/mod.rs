@@ -30,6 +30,7 @@ pub(crate) use keeper::tell_of_gap;
 use membership::Memberships;
 pub use wakes::Wakes;
 
+use crate::counts::Tally;
 use crate::handler::{ConsumerOptions, Handler};
 use crate::job::{CheckedJob, QueueName};
 use crate::recurring::Schedule;
@@ -59,6 +60,7 @@ struct Shared {
     memberships: Memberships,
     outcomes: mpsc::Sender<Outcome>,
     limits: Mutex<HashMap<QueueName, Arc<Semaphore>>>,
+    tally: Arc<Tally>,
 }
 
 impl Shared {
@@ -75,7 +77,8 @@ impl Shared {
 }
 
 impl Engine {
-    pub(crate) fn start(store: Arc<dyn JobStore>, concurrency: usize, timings: Timings) -> Self {
+    /// `tally` counts what becomes of the jobs.
+    pub(crate) fn start(store: Arc<dyn JobStore>, concurrency: usize, timings: Timings, tally: Arc<Tally>) -> Self {
         let (sender, receiver) = mpsc::channel(OUTCOMES);
         let shared = Arc::new(Shared {
             store,
@@ -86,6 +89,7 @@ impl Engine {
             memberships: Memberships::default(),
             outcomes: sender,
             limits: Mutex::default(),
+            tally,
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(finisher::run(shared.clone(), receiver));

@@ -21,6 +21,7 @@ use queue::Remembered;
 pub use queue::{Consumer, Queue};
 pub use switch::Switched;
 
+use crate::counts::Tallies;
 use crate::engine::Engine;
 use crate::job::QueueName;
 use crate::provider::{Provider, ProviderDescription};
@@ -62,6 +63,7 @@ struct Shared {
     changed: Notify,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    tallies: Tallies,
 }
 
 enum Current {
@@ -128,6 +130,7 @@ impl QueueManager {
                 current: Arc::new(tokio::sync::RwLock::new(Current::None)),
                 changed: Notify::new(),
                 changing: tokio::sync::Mutex::default(),
+                tallies: Tallies::default(),
             }),
         }
     }

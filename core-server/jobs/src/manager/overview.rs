@@ -1,11 +1,13 @@
 //! All queues of a process together.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::QueueManager;
 use crate::QueueError;
+use crate::counts::ProviderCounts;
 use crate::job::QueueName;
-use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
+use crate::listing::{JobPage, JobQuery, QueueStats, Scope, Waiting};
 use crate::recurring::RecurringJob;
 
 impl QueueManager {
@@ -20,6 +22,20 @@ impl QueueManager {
             names if names.is_empty() => Ok(QueueStats::empty(Scope::Instance)),
             names => engine.store().stats(&names).await,
         }
+    }
+
+    /// What has become of jobs in this process, by the id of the provider that kept them.
+    pub fn counts(&self) -> BTreeMap<String, ProviderCounts> {
+        self.shared.tallies.counts()
+    }
+
+    /// What waits in the active provider, of whatever queue, with the provider's id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn waiting(&self) -> Result<(String, Vec<Waiting>), QueueError> {
+        let provider = self.active().await.map(|active| active.provider).unwrap_or_default();
+        Ok((provider, self.shared.engine().await?.store().waiting().await?))
     }
 
     /// Their jobs, without the data.
@@ -69,6 +85,7 @@ impl QueueManager {
     pub async fn forget_queues(&self, prefix: &str) -> Result<bool, QueueError> {
         let engine = self.shared.engine().await?;
         let found = engine.store().forget_queues(prefix).await?;
+        self.shared.tallies.forget(prefix);
         self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| !name.as_str().starts_with(prefix));
         Ok(found)
     }

@@ -83,7 +83,8 @@ impl QueueManager {
             old.end_consumers(self.shared.patience.jobs).await;
         }
         let joined = self.join_groups(open.store.as_ref()).await;
-        let engine = Arc::new(Engine::start(open.store, open.concurrency, self.shared.timings));
+        let tally = self.shared.tallies.of(&backend.provider);
+        let engine = Arc::new(Engine::start(open.store, open.concurrency, self.shared.timings, tally));
         {
             // Waits for calls that are under way, each of which has a deadline of its own.
             let mut current = self.shared.current.write().await;

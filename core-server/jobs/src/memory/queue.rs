@@ -70,6 +70,13 @@ impl Lane {
         self.waiting.len()
     }
 
+    /// How many could be taken now and how many later, and for how long the first could have been.
+    pub(super) fn waiting(&self, now: Timestamp) -> (u64, u64, Duration) {
+        let due = self.waiting.keys().filter(|(_, run_at, _)| *run_at <= now).count();
+        let lag = self.waiting.keys().map(|(_, run_at, _)| run_at.duration_until(now)).max().unwrap_or_default();
+        (due as u64, (self.waiting.len() - due) as u64, lag.max(SignedDuration::ZERO).unsigned_abs())
+    }
+
     pub(super) fn running(&self) -> usize {
         self.active.len()
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::queue::{Delivery, Lane, Queue, later};
 use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
-use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope};
+use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope, Waiting};
 use crate::recurring::{RecurringJob, Schedule};
 use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Membership, Outcome, Published};
 use crate::{MAX_SCHEDULES, QueueError};
@@ -264,6 +264,17 @@ impl JobStore for MemoryStore {
             stats.consumer_groups += queue.groups.len() as u64;
         }
         Ok(stats)
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, QueueError> {
+        let now = self.now();
+        let state = self.state();
+        let lanes = state.queues.iter().flat_map(|(name, queue)| queue.lanes().map(move |(group, lane)| (name, group, lane)));
+        let waiting = lanes.map(|(name, group, lane)| {
+            let (due, delayed, lag) = lane.waiting(now);
+            Waiting { queue: name.to_string(), group: group.unwrap_or_default().to_owned(), due, delayed, lag }
+        });
+        Ok(waiting.filter(|waiting| waiting.due + waiting.delayed > 0).collect())
     }
 
     async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {

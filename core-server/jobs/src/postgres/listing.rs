@@ -1,11 +1,13 @@
 //! What can be seen of jobs in the database.
 
+use std::time::Duration;
+
 use sqlx::FromRow;
 
 use super::{PostgresStore, timestamp};
 use crate::QueueError;
 use crate::job::QueueName;
-use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope};
+use crate::listing::{JobPage, JobQuery, JobState, JobSummary, QueueStats, Scope, Waiting};
 
 const COUNT: &str = "
     SELECT count(*) FILTER (WHERE owner IS NULL), count(*) FILTER (WHERE owner IS NOT NULL),
@@ -34,6 +36,12 @@ const FINISHED: &str = "
         (extract(epoch FROM enqueued_at) * 1000000)::bigint AS enqueued_at, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at,
         (extract(epoch FROM finished_at) * 1000000)::bigint AS finished_at, NULL::bigint AS run_at, count(*) OVER () AS total
     FROM checkstack_jobs.finished WHERE queue = ANY ($1) AND state = ANY ($2) ORDER BY finished_at DESC LIMIT $3";
+
+/// From when on a job could have been taken is when it was due.
+const WAITING: &str = "
+    SELECT queue, group_name, count(*) FILTER (WHERE run_at <= now()), count(*) FILTER (WHERE run_at > now()),
+        greatest(0, coalesce(extract(epoch FROM now() - min(run_at)), 0))::float8
+    FROM checkstack_jobs.deliveries WHERE owner IS NULL GROUP BY queue, group_name";
 
 #[derive(FromRow)]
 struct Row {
@@ -68,6 +76,24 @@ impl PostgresStore {
             consumer_groups: consumer_groups.unsigned_abs(),
             scope: Scope::Cluster,
         })
+    }
+
+    pub(super) async fn count_waiting(&self) -> Result<Vec<Waiting>, QueueError> {
+        let counted = self.connections.answer(async {
+            let mut connection = self.connections.take().await?;
+            let counted = sqlx::query_as(WAITING).fetch_all(&mut *connection).await?;
+            connection.rest();
+            Ok(counted)
+        });
+        let counted: Vec<(String, String, i64, i64, f64)> = counted.await?;
+        let waiting = |(queue, group, due, delayed, lag): (_, _, i64, i64, f64)| Waiting {
+            queue,
+            group,
+            due: due.unsigned_abs(),
+            delayed: delayed.unsigned_abs(),
+            lag: Duration::try_from_secs_f64(lag).unwrap_or(Duration::MAX),
+        };
+        Ok(counted.into_iter().map(waiting).collect())
     }
 
     pub(super) async fn list(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {

@@ -35,7 +35,7 @@ use enqueue::Depths;
 use crate::engine::Wakes;
 use crate::handler::GroupLifetime;
 use crate::job::{CheckedJob, QueueName};
-use crate::listing::{JobPage, JobQuery, QueueStats, Scope};
+use crate::listing::{JobPage, JobQuery, QueueStats, Scope, Waiting};
 use crate::provider::{OpenStore, Provider, ProviderDescription, check_range, invalid};
 use crate::recurring::{RecurringJob, Schedule};
 use crate::store::{Claim, ClaimRequest, Claimed, JobStore, Membership, Outcome, Published};
@@ -214,6 +214,10 @@ impl JobStore for PostgresStore {
 
     async fn stats(&self, queues: &[QueueName]) -> Result<QueueStats, QueueError> {
         self.count(queues).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, QueueError> {
+        self.count_waiting().await
     }
 
     async fn list_jobs(&self, queues: &[QueueName], query: &JobQuery) -> Result<JobPage, QueueError> {

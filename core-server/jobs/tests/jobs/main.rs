@@ -7,6 +7,7 @@
 mod postgres;
 
 mod contract;
+mod counts;
 mod groups;
 mod model;
 mod outage;

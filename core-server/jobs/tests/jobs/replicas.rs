@@ -52,6 +52,8 @@ async fn jobs_of_workers_that_died_are_run_again_and_completed_once() {
     };
     let outside = setup.start().await;
     let queue = outside.queue("q").unwrap();
+    let recovered = |queues: &QueueManager| queues.counts()["postgres"].recovered;
+    let mut taken_over = 0;
     for round in 1..=5usize {
         let begun = Log::new();
         let victim = Replica::start(&setup, ConsumerOptions::new("g"), hanging(&begun)).await;
@@ -61,8 +63,10 @@ async fn jobs_of_workers_that_died_are_run_again_and_completed_once() {
         let survivor = Replica::start(&setup, ConsumerOptions::new("g"), completes.clone()).await;
         log.reach(round * 10).await;
         settled(&queue).await;
+        taken_over += recovered(&survivor.queues);
         survivor.queues.stop(Duration::ZERO).await;
     }
+    assert_eq!(taken_over + recovered(&outside), 50);
     let runs = log.entries();
     let ids: std::collections::BTreeSet<_> = runs.iter().map(|(id, _)| id).collect();
     assert_eq!((runs.len(), ids.len()), (50, 50));
