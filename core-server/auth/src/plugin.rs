@@ -91,7 +91,8 @@ impl Auth {
                     session_lifetime: settings.session_lifetime,
                     pending_key: services.sealing_key.pending_sign_in_key(),
                 };
-                Some(Oidc::new(state.clone(), oidc.clone(), settings.oidc_directory.clone(), instance))
+                let directory = settings.oidc_directory.clone();
+                Some(Oidc::new(state.clone(), oidc.clone(), directory, instance, services.metrics.clone()))
             }
         };
         let service_keys = ServiceKeys::new(store.clone(), services.sealing_key.service_keys_key(), settings.service_keys);
@@ -103,7 +104,7 @@ impl Auth {
         let auth = Self {
             procedures: procedures(id.clone()).map_err(|problem| problem.to_string())?,
             description: Description::default(),
-            sign_in: SignIn::new(state.clone(), session_lifetime, is_encrypted),
+            sign_in: SignIn::new(state.clone(), session_lifetime, is_encrypted, services.metrics.clone()),
             oidc,
             service_keys: service_keys.clone(),
             state,
@@ -111,7 +112,7 @@ impl Auth {
             tasks: PluginTasks::default(),
             id: id.clone(),
         };
-        let principals = Principals::new(store, service_keys, session_lifetime);
+        let principals = Principals::new(store, service_keys, session_lifetime, services.metrics.clone());
         let identity: Arc<dyn Identity> = if dev_auth { Arc::new(DevIdentity::new(principals)) } else { Arc::new(principals) };
         let audit: Arc<dyn AuditLog> = Arc::new(Audit);
         Ok(NativeParts {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use checkstack_calls::access::{AccessRule, Level, Permissions, Principal, RuleId};
 use checkstack_calls::gate::TeamGrants;
 use checkstack_platform::identity::{Identity, NotIdentified};
+use checkstack_platform::native::{CredentialKind, NativeMetrics, RefusalReason};
 use checkstack_plugin_package::PluginId;
 use http::{HeaderMap, HeaderValue};
 use moka::future::Cache;
@@ -40,10 +41,11 @@ pub struct Principals {
     anonymous: Cache<(), Arc<Permissions>>,
     remembered: Cache<SecretDigest, ()>,
     unknown: Attempts<()>,
+    metrics: NativeMetrics,
 }
 
 impl Principals {
-    pub(crate) fn new(store: Store, service_keys: Arc<ServiceKeys>, session_lifetime: SessionLifetime) -> Self {
+    pub(crate) fn new(store: Store, service_keys: Arc<ServiceKeys>, session_lifetime: SessionLifetime, metrics: NativeMetrics) -> Self {
         Self {
             store,
             service_keys,
@@ -52,7 +54,23 @@ impl Principals {
             anonymous: Cache::builder().max_capacity(1).time_to_live(BELIEVED).build(),
             remembered: Cache::builder().max_capacity(MAX_BELIEVED).time_to_idle(REMEMBERED).build(),
             unknown: Attempts::new(MAX_UNKNOWN, UNKNOWN_WITHIN),
+            metrics,
         }
+    }
+
+    /// As it was said a moment ago, or is said now.
+    async fn look_up(&self, credential: Credential) -> Result<Option<Principal>, NotIdentified> {
+        if let Credential::Service(token) = &credential {
+            // Which keys there are is remembered; a token costs nothing but its verification.
+            return Ok(self.service_keys.service_of(token).await.map_err(not_identified)?.map(Principal::Service));
+        }
+        let digest = credential.digest();
+        if let Some(found) = self.found.get(&digest).await {
+            return Ok(found);
+        }
+        // One question, however many calls wait for the answer.
+        let found = Box::pin(self.found.try_get_with(digest, self.find(credential, digest))).await;
+        found.map_err(|problem| problem.as_ref().clone())
     }
 
     async fn find(&self, credential: Credential, digest: SecretDigest) -> Result<Option<Principal>, NotIdentified> {
@@ -77,17 +95,19 @@ impl Principals {
 impl Identity for Principals {
     async fn principal(&self, headers: &HeaderMap) -> Result<Option<Principal>, NotIdentified> {
         let Some(credential) = Credential::of(headers) else { return Ok(None) };
-        if let Credential::Service(token) = &credential {
-            // Which keys there are is remembered; a token costs nothing but its verification.
-            return Ok(self.service_keys.service_of(token).await.map_err(not_identified)?.map(Principal::Service));
+        let kind = match &credential {
+            Credential::Application(_) => CredentialKind::ApplicationKey,
+            Credential::Session(_) => CredentialKind::Session,
+            Credential::Service(_) => CredentialKind::ServiceToken,
+            Credential::Malformed => CredentialKind::Malformed,
+        };
+        let found = self.look_up(credential).await;
+        match &found {
+            Ok(None) => self.metrics.credential_refused(kind, RefusalReason::Unknown),
+            Err(NotIdentified::TooManyAttempts) => self.metrics.credential_refused(kind, RefusalReason::TooMany),
+            Ok(Some(_)) | Err(NotIdentified::Unavailable(_)) => {}
         }
-        let digest = credential.digest();
-        if let Some(found) = self.found.get(&digest).await {
-            return Ok(found);
-        }
-        // One question, however many calls wait for the answer.
-        let found = Box::pin(self.found.try_get_with(digest, self.find(credential, digest))).await;
-        found.map_err(|problem| problem.as_ref().clone())
+        found
     }
 
     async fn anonymous(&self) -> Result<Arc<Permissions>, NotIdentified> {

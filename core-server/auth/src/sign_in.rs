@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkstack_platform::native::{NativeMetrics, SignInMethod, SignInOutcome};
 use checkstack_platform::plugin::{PluginRequest, PluginResponse};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ pub(crate) struct SignIn {
     session_lifetime: SessionLifetime,
     /// Whether browsers reach the instance by https in any case.
     is_encrypted: bool,
+    metrics: NativeMetrics,
 }
 
 #[derive(Deserialize)]
@@ -61,13 +63,18 @@ enum Refusal {
 }
 
 impl SignIn {
-    pub(crate) fn new(state: Arc<State>, session_lifetime: SessionLifetime, is_encrypted: bool) -> Self {
-        Self { state, session_lifetime, is_encrypted }
+    pub(crate) fn new(state: Arc<State>, session_lifetime: SessionLifetime, is_encrypted: bool, metrics: NativeMetrics) -> Self {
+        Self { state, session_lifetime, is_encrypted, metrics }
     }
 
     pub(crate) async fn handle(&self, request: &PluginRequest) -> PluginResponse {
         let answer = match (request.path.as_str(), &request.method) {
-            ("/sign-in/email", &Method::POST) => self.sign_in(request).await,
+            ("/sign-in/email", &Method::POST) => {
+                let answer = self.sign_in(request).await;
+                let outcome = answer.as_ref().map_or_else(Refusal::outcome, |_| SignInOutcome::Success);
+                self.metrics.signed_in(SignInMethod::Password, outcome);
+                answer
+            }
             ("/sign-out", &Method::POST) => self.sign_out(request).await,
             ("/get-session", &Method::GET | &Method::HEAD) => self.session(request).await,
             ("/sign-in/email" | "/sign-out" | "/get-session", _) => Err(Refusal::Method),
@@ -120,6 +127,16 @@ impl SignIn {
 }
 
 impl Refusal {
+    /// Of a sign-in.
+    fn outcome(&self) -> SignInOutcome {
+        match self {
+            Self::NotFound | Self::Method | Self::Body | Self::Unreadable(_) => SignInOutcome::Invalid,
+            Self::Wrong => SignInOutcome::WrongPassword,
+            Self::TooMany | Self::Password(PasswordError::Busy) => SignInOutcome::TooMany,
+            Self::Store(_) | Self::Password(PasswordError::Internal(_)) => SignInOutcome::Unavailable,
+        }
+    }
+
     fn into_response(self) -> PluginResponse {
         let (status, code) = match &self {
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),

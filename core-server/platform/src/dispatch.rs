@@ -1,7 +1,7 @@
 //! Who answers a call to a plugin: one table, replaced as a whole when something changes, so that
 //! a call neither waits for a lock nor ever sees half a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -147,6 +147,12 @@ impl DispatchTable {
             Some(Route::NotServing) => Err(NoRoute::NotServing),
             None => Err(NoRoute::Unknown),
         }
+    }
+
+    /// All that are known, those of the server included.
+    pub(crate) fn plugin_ids(&self) -> BTreeSet<PluginId> {
+        let routes = self.routes.load();
+        self.native.get().into_iter().flat_map(BTreeMap::keys).chain(routes.keys()).cloned().collect()
     }
 
     /// What each plugin takes that serves.

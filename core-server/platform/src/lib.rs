@@ -40,5 +40,6 @@ pub use self::http::sockets::SocketSettings;
 pub use self::http::{DEFAULT_MAX_BODY_BYTES, Surface};
 pub use self::jobs::JobsError;
 pub use self::keys::KeysError;
+pub use self::metrics::reference as metrics_reference;
 pub use self::mounted_set::MountedSetError;
 pub use self::platform::{DEFAULT_FRONTEND_DIRECTORY, MakeLoader, Platform, PlatformSettings, StartError, materialise};

@@ -1,28 +1,42 @@
 //! What `/.checkstack/metrics` shows. Labels are bounded: plugin ids are those of the current set,
-//! outcomes and states are closed lists.
+//! outcomes and states are closed lists. [`catalogue`] has their names.
 
+mod catalogue;
+mod latency;
+mod native;
+mod services;
 mod sockets;
 mod usage;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use checkstack_plugin_package::PluginId;
 
+use self::latency::Latency;
+pub(crate) use self::native::SecretOutcome;
+pub use self::native::{CredentialKind, NativeMetrics, RefusalReason, SignInMethod, SignInOutcome};
+pub(crate) use self::services::ServiceFigures;
 use self::sockets::SocketMetrics;
 pub(crate) use self::sockets::SocketUsage;
 use self::usage::PluginUsage;
+pub(crate) use self::waiting::WaitingJobs;
 use crate::plugin::{CallFailure, Usage};
+
+/// The page of the reference that names all metrics, `docs/reference/metrics.md`.
+#[must_use]
+pub fn reference() -> String {
+    catalogue::page()
+}
 
 /// All metrics of this process.
 #[derive(Clone)]
@@ -37,7 +51,8 @@ pub(crate) struct Metrics {
     quarantines: Family<PluginLabel, Counter>,
     revision: Gauge,
     artifact_uploads: Family<Outcome, Counter>,
-    plugin_connections: Gauge,
+    secrets: Family<PluginOutcome, Counter>,
+    native: NativeMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -152,7 +167,7 @@ impl Metrics {
         usage: impl Fn() -> Vec<(PluginId, Usage)> + Send + Sync + 'static,
         sockets: impl Fn() -> SocketUsage + Send + Sync + 'static,
     ) -> Self {
-        let mut registry = Registry::with_prefix("checkstack");
+        let mut registry = Registry::with_prefix(catalogue::PREFIX);
         let metrics = Self {
             registry: Arc::default(),
             calls: Family::default(),
@@ -164,33 +179,40 @@ impl Metrics {
             quarantines: Family::default(),
             revision: Gauge::default(),
             artifact_uploads: Family::default(),
-            plugin_connections: Gauge::default(),
+            secrets: Family::default(),
+            native: NativeMetrics::default(),
         };
-        registry.register("build", "The server's release", Info::new(vec![("version", server_version.to_owned())]));
-        registry.register("plugin_calls", "Calls to plugins, from outside and from other plugins", metrics.calls.clone());
-        registry.register("plugin_call_seconds", "How long calls to plugins took", metrics.call_seconds.clone());
-        registry.register("plugin_calls_in_flight", "Calls to plugins that have not been answered yet", metrics.in_flight.clone());
-        registry.register("plugin_state", "1 for the state that the plugin is in, in this pod", metrics.states.clone());
-        registry.register("plugin_activations", "Attempts to bring a plugin up", metrics.activations.clone());
-        registry.register("plugin_swaps", "How often a version of a plugin took the place of another that served", metrics.swaps.clone());
-        registry.register(
-            "plugin_quarantines",
-            "How often a plugin trapped so often that calls to it were refused",
-            metrics.quarantines.clone(),
-        );
-        registry.register("plugin_set_revision", "Revision of the plugin set that the pod works towards", metrics.revision.clone());
-        registry.register("artifact_uploads", "Uploads to the artifact store through this pod", metrics.artifact_uploads.clone());
-        registry.register("plugin_database_connections", "Open connections of plugins' database roles", metrics.plugin_connections.clone());
+        catalogue::BUILD.register(&mut registry, Info::new(vec![("version", server_version.to_owned())]));
+        catalogue::CALLS.register(&mut registry, metrics.calls.clone());
+        catalogue::CALL_SECONDS.register(&mut registry, metrics.call_seconds.clone());
+        catalogue::IN_FLIGHT.register(&mut registry, metrics.in_flight.clone());
+        catalogue::STATES.register(&mut registry, metrics.states.clone());
+        catalogue::ACTIVATIONS.register(&mut registry, metrics.activations.clone());
+        catalogue::SWAPS.register(&mut registry, metrics.swaps.clone());
+        catalogue::QUARANTINES.register(&mut registry, metrics.quarantines.clone());
+        catalogue::REVISION.register(&mut registry, metrics.revision.clone());
+        catalogue::ARTIFACT_UPLOADS.register(&mut registry, metrics.artifact_uploads.clone());
+        catalogue::SECRETS.register(&mut registry, metrics.secrets.clone());
+        metrics.native.register(&mut registry);
         registry.register_collector(Box::new(PluginUsage::of(usage)));
         registry.register_collector(Box::new(SocketMetrics::of(sockets)));
         Self { registry: Arc::new(registry), ..metrics }
     }
 
-    /// Prometheus text.
-    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+    /// The text of OpenMetrics, with what the services of the server have at this moment.
+    pub(crate) fn encode(&self, services: ServiceFigures) -> Result<String, fmt::Error> {
+        let mut now = Registry::with_prefix(catalogue::PREFIX);
+        now.register_collector(Box::new(services));
         let mut buffer = String::new();
-        text::encode(&mut buffer, &self.registry)?;
+        text::encode_registry(&mut buffer, &self.registry)?;
+        text::encode_registry(&mut buffer, &now)?;
+        text::encode_eof(&mut buffer)?;
         Ok(buffer)
+    }
+
+    /// For the parts of the server that count something themselves.
+    pub(crate) fn native(&self) -> &NativeMetrics {
+        &self.native
     }
 
     pub(crate) fn calls_of(&self, plugin_id: &PluginId) -> CallMetrics {
@@ -235,8 +257,9 @@ impl Metrics {
         self.artifact_uploads.get_or_create_owned(&Outcome { outcome }).inc();
     }
 
-    pub(crate) fn set_plugin_connections(&self, open: usize) {
-        self.plugin_connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    /// The references to secrets in a configuration were looked up.
+    pub(crate) fn secrets_read(&self, plugin_id: &PluginId, outcome: SecretOutcome) {
+        self.secrets.get_or_create_owned(&PluginOutcome { plugin: plugin_id.to_string(), outcome: outcome.as_str() }).inc();
     }
 
     /// A plugin that is gone leaves no series behind.
@@ -247,6 +270,9 @@ impl Metrics {
         }
         for outcome in ["activated", "failed"] {
             self.activations.remove(&PluginOutcome { plugin: plugin.clone(), outcome });
+        }
+        for outcome in SecretOutcome::ALL {
+            self.secrets.remove(&PluginOutcome { plugin: plugin.clone(), outcome: outcome.as_str() });
         }
         for state in STATES {
             self.states.remove(&PluginState { plugin: plugin.clone(), state });
@@ -280,118 +306,5 @@ impl CallMetrics {
     }
 }
 
-/// A histogram of durations without a lock, unlike that of `prometheus_client`.
-#[derive(Debug, Clone, Default)]
-struct Latency(Arc<LatencyBuckets>);
-
-#[derive(Debug, Default)]
-struct LatencyBuckets {
-    counts: [AtomicU64; BOUNDS_MICROSECONDS.len() + 1],
-    sum_nanoseconds: AtomicU64,
-}
-
-/// Upper bounds; a plugin answers in microseconds or waits for a database.
-const BOUNDS_MICROSECONDS: [u64; 14] =
-    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 2_500_000, 10_000_000];
-
-impl Latency {
-    fn observe(&self, took: Duration) {
-        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_MICROSECONDS.partition_point(|bound| *bound < microseconds);
-        if let Some(count) = self.0.counts.get(bucket) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.0.sum_nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl TypedMetric for Latency {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Latency {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let bounds = BOUNDS_MICROSECONDS.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(self.0.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.0.sum_nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(id: &str) -> PluginId {
-        id.parse().unwrap()
-    }
-
-    #[test]
-    fn calls_are_shown_by_plugin_and_outcome() {
-        let metrics = Metrics::new("1.2.3", Vec::new);
-        let calls = metrics.calls_of(&id("uptime"));
-        let in_flight = calls.begin();
-        calls.end(CallOutcome::Answered, Duration::from_micros(60));
-        calls.end(CallOutcome::from(&CallFailure::Trapped(id("uptime"), String::new())), Duration::from_secs(60));
-        let text = metrics.encode().unwrap();
-        for line in [
-            r#"checkstack_build_info{version="1.2.3"} 1"#,
-            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="answered"} 1"#,
-            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="trapped"} 1"#,
-            r#"checkstack_plugin_calls_total{plugin="uptime",outcome="overloaded"} 0"#,
-            r#"checkstack_plugin_call_seconds_bucket{le="0.0001",plugin="uptime"} 1"#,
-            r#"checkstack_plugin_call_seconds_bucket{le="+Inf",plugin="uptime"} 2"#,
-            r#"checkstack_plugin_call_seconds_count{plugin="uptime"} 2"#,
-            r#"checkstack_plugin_calls_in_flight{plugin="uptime"} 1"#,
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
-        }
-        drop(in_flight);
-        assert!(metrics.encode().unwrap().contains(r#"checkstack_plugin_calls_in_flight{plugin="uptime"} 0"#));
-    }
-
-    #[test]
-    fn every_failure_is_counted_by_its_kind() {
-        let id = || id("uptime");
-        let kinds = [
-            CallFailure::Overloaded(id()),
-            CallFailure::DeadlineExceeded(id(), 1),
-            CallFailure::Trapped(id(), String::new()),
-            CallFailure::InvalidAnswer(id(), String::new()),
-            CallFailure::NotRunning(id()),
-            CallFailure::TooDeep(id()),
-            CallFailure::Quarantined(id(), 1),
-        ];
-        let failed = kinds.map(|failure| CallOutcome::from(&failure));
-        assert_eq!(CallOutcome::ALL[2..], failed);
-        assert!(CallOutcome::ALL.iter().enumerate().all(|(place, outcome)| *outcome as usize == place));
-    }
-
-    #[test]
-    fn exactly_one_state_is_shown() {
-        use checkstack_control_api::report::PluginState;
-        let metrics = Metrics::new("1.2.3", Vec::new);
-        for state in [PluginState::Loading, PluginState::Active, PluginState::Failed, PluginState::Blocked, PluginState::Draining] {
-            metrics.set_state(&id("uptime"), state);
-            let text = metrics.encode().unwrap();
-            let shown: Vec<&str> =
-                text.lines().filter(|line| line.starts_with("checkstack_plugin_state{") && line.ends_with(" 1")).collect();
-            assert_eq!(shown, [format!(r#"checkstack_plugin_state{{plugin="uptime",state="{state:?}"}} 1"#)]);
-        }
-    }
-
-    #[test]
-    fn a_forgotten_plugin_leaves_no_series() {
-        let metrics = Metrics::new("1.2.3", Vec::new);
-        metrics.calls_of(&id("uptime")).end(CallOutcome::Answered, Duration::ZERO);
-        metrics.set_state(&id("uptime"), checkstack_control_api::report::PluginState::Active);
-        metrics.activation(&id("uptime"), true);
-        metrics.forget(&id("uptime"));
-        assert!(!metrics.encode().unwrap().contains("uptime"));
-    }
-}
+mod tests;

@@ -36,7 +36,7 @@ use crate::http::{Core, DEFAULT_MAX_BODY_BYTES, MAX_REQUESTS, Shared, Surface};
 use crate::jobs::{self, JobsError, Workers};
 use crate::keys::{Keys, KeysError};
 use crate::lifecycle::{Lifecycle, LifecycleSettings, OnceReady, Stages};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WaitingJobs};
 use crate::mounted_set::{self, MountedSetError};
 use crate::native::{self, Configurations, MakeNativeParts, NativeDatabase, NativeParts, NativeServices};
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
@@ -248,6 +248,7 @@ impl Platform {
             events,
             queues,
             caches,
+            metrics: self.shared.metrics.native().clone(),
             sealing_key: keys.sealing.clone(),
         };
         let native = self.start_native(native, services.clone()).await?;
@@ -337,6 +338,8 @@ impl Platform {
             events,
             entities,
             caches,
+            cache_bytes: settings.cache_bytes,
+            waiting: WaitingJobs::default(),
         }
     }
 

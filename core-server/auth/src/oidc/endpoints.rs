@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use checkstack_control_api::MacKey;
+use checkstack_platform::native::{NativeMetrics, SignInMethod, SignInOutcome};
 use checkstack_platform::plugin::{PluginRequest, PluginResponse};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
@@ -49,6 +50,7 @@ pub(crate) struct Oidc {
     provider: Provider,
     instance: Instance,
     turns: Semaphore,
+    metrics: NativeMetrics,
 }
 
 #[derive(Deserialize)]
@@ -65,8 +67,9 @@ impl Oidc {
         settings: checkstack_control_api::OidcSettings,
         directory: std::path::PathBuf,
         instance: Instance,
+        metrics: NativeMetrics,
     ) -> Self {
-        Self { state, provider: Provider::new(settings, directory), instance, turns: Semaphore::new(AT_A_TIME) }
+        Self { state, provider: Provider::new(settings, directory), instance, turns: Semaphore::new(AT_A_TIME), metrics }
     }
 
     /// None: the path is another's.
@@ -81,6 +84,14 @@ impl Oidc {
             (BEGIN | CALLBACK, _) => return Some(json_answer::method_not_supported()),
             _ => return None,
         };
+        // One that has begun has not ended yet.
+        let outcome = match &answer {
+            Ok(_) => (request.path == CALLBACK).then_some(SignInOutcome::Success),
+            Err(problem) => Some(problem.outcome()),
+        };
+        if let Some(outcome) = outcome {
+            self.metrics.signed_in(SignInMethod::Oidc, outcome);
+        }
         Some(answer.unwrap_or_else(|problem| self.refusal(&problem)))
     }
 

@@ -1,5 +1,7 @@
 //! Why a sign-in at the provider does not come to its end.
 
+use checkstack_platform::native::SignInOutcome;
+
 use crate::store::{NotAdmitted, StoreError};
 
 /// Who signs in is told the class of it and what to do; the rest is for the log.
@@ -38,6 +40,21 @@ pub(super) enum OidcError {
     /// See there.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl OidcError {
+    /// As it is counted.
+    pub(super) fn outcome(&self) -> SignInOutcome {
+        match self {
+            Self::Unavailable(_) | Self::Store(_) => SignInOutcome::Unavailable,
+            Self::Misconfigured(_) => SignInOutcome::Misconfigured,
+            Self::Busy => SignInOutcome::TooMany,
+            Self::NotBegun => SignInOutcome::NotBegun,
+            Self::Refused(_) | Self::CodeRefused(_) => SignInOutcome::Refused,
+            Self::Token(_) => SignInOutcome::InvalidToken,
+            Self::UnknownUser | Self::AddressTaken | Self::NoAddress => SignInOutcome::NotAdmitted,
+        }
+    }
 }
 
 impl From<NotAdmitted> for OidcError {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::instance::Instance;
 use crate::postgres::{Postgres, execute};
-use crate::replica::{ADMIN, PASSWORD, Replica, instance, not_believed_any_more, with_admin};
+use crate::replica::{ADMIN, PASSWORD, Replica, Shown, instance, not_believed_any_more, with_admin};
 
 async fn status(replica: &Replica, email: &str, password: &str) -> u16 {
     replica.sign_in(email, password).await.status().as_u16()
@@ -36,6 +36,35 @@ async fn an_address_fails_ten_times_on_all_replicas_together() {
     not_believed_any_more().await;
     assert_eq!(status(&replicas[1], "nobody@example.com", "Wr0ng-password").await, 401);
     assert_eq!(status(&replicas[1], ADMIN, PASSWORD).await, 200);
+    let sign_ins = |outcome: &str| format!(r#"checkstack_sign_ins_total{{method="password",outcome="{outcome}"}} "#);
+    // Half of them at each, and what came after at the second.
+    assert_eq!(replicas[1].counted(&sign_ins("wrong_password")).await, 12);
+    assert_eq!(replicas[1].counted(&sign_ins("too_many")).await, 4);
+    assert_eq!(replicas[1].counted(&sign_ins("success")).await, 1);
+}
+
+#[tokio::test]
+async fn what_does_not_count_is_counted() {
+    let instance = instance().await;
+    let replica = Replica::start(&instance, "one").await;
+    let admin = replica.admin().await;
+    assert_eq!(replica.sign_in(&"x".repeat(400), PASSWORD).await.status().as_u16(), 400);
+    assert_eq!(replica.counted(r#"checkstack_sign_ins_total{method="password",outcome="invalid"} "#).await, 1);
+    let refused = |kind: &str| format!(r#"checkstack_credentials_refused_total{{kind="{kind}",reason="unknown"}} "#);
+    assert_eq!(replica.who(&admin).await.split(' ').next(), Some("user"));
+    assert_eq!(replica.counted(&refused("session")).await, 0);
+    let key = format!("Bearer ck_11111111-1111-4111-8111-111111111111_{}", "x".repeat(32));
+    for (kind, name, value) in [
+        ("application_key", "authorization", key.as_str()),
+        ("malformed", "authorization", "Bearer ck_nonsense"),
+        ("session", "cookie", "checkstack.session_token=bm9ib2R5LWhhcy10aGlzLXNlc3Npb24tdG9rZW4tYXQtYWxs"),
+    ] {
+        // Also the second, which is answered from memory.
+        for _ in 0..2 {
+            assert_eq!(replica.who(&Shown::header(name, value)).await, "401", "{kind}");
+        }
+        assert_eq!(replica.counted(&refused(kind)).await, 2, "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -107,6 +107,12 @@ impl Replica {
         output
     }
 
+    /// The value of the series whose line begins so; 0 when there is none.
+    pub(crate) async fn counted(&self, beginning: &str) -> u64 {
+        let text = self.pod.get("/.checkstack/metrics").await.text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix(beginning)?.parse().ok()).unwrap_or(0)
+    }
+
     /// `service uptime`, or the status of a refusal.
     pub(crate) async fn who(&self, shown: &Shown) -> String {
         match self.call(shown, "whoAmI", Value::Null).await {
@@ -136,6 +142,10 @@ impl Shown {
 
     pub(crate) fn bearer(token: &str) -> Self {
         Self(vec![(header::AUTHORIZATION, format!("Bearer {token}"))])
+    }
+
+    pub(crate) fn header(name: &'static str, value: &str) -> Self {
+        Self(vec![(header::HeaderName::from_static(name), value.to_owned())])
     }
 
     pub(crate) fn and(mut self, other: &Self) -> Self {

@@ -32,7 +32,7 @@ pub(crate) mod values;
 
 use std::time::Duration;
 
-use checkstack_connections::{ConnectionPool, Lent};
+use checkstack_connections::{ConnectionPool, Lent, PoolUsage};
 use futures::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
@@ -87,6 +87,11 @@ impl Database {
     /// Whether the database answers within `deadline`, however busy the core's other connections are.
     pub(crate) async fn ping(&self, deadline: Duration) -> Result<(), DatabaseError> {
         self.heartbeat.ping(deadline).await
+    }
+
+    /// What the core's own pools have, by name.
+    pub(crate) fn pools(&self) -> [(&'static str, PoolUsage); 2] {
+        [("core", self.core.usage()), ("key_value", self.key_value.usage())]
     }
 
     /// Closes connections that have not been used for long.

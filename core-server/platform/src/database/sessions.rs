@@ -6,10 +6,11 @@
 //! dropped in the middle of a statement is closed and its backend terminated, by the role itself;
 //! until then it keeps its place in the budget.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use checkstack_connections::PoolUsage;
 use checkstack_plugin_package::PluginId;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -44,6 +45,8 @@ struct Inner {
     limit: u32,
     budget: Arc<Semaphore>,
     waiting_for_budget: AtomicUsize,
+    waiting: AtomicUsize,
+    timeouts: AtomicU64,
     /// At most one connection beyond the budget, for terminating what a plugin left running.
     terminator: Semaphore,
     shares: Shares,
@@ -87,6 +90,8 @@ impl PluginSessions {
             limit: division.plugins,
             budget: Arc::new(Semaphore::new(division.plugins as usize)),
             waiting_for_budget: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            timeouts: AtomicU64::new(0),
             terminator: Semaphore::new(1),
             shares: Shares::new(division.per_plugin),
             idle: Mutex::default(),
@@ -121,7 +126,19 @@ impl PluginSessions {
 
     /// A connection of the plugin, within `deadline`.
     pub(crate) async fn acquire(&self, login: &PluginLogin, deadline: Duration) -> Result<Lease, DatabaseError> {
-        let (plugin_id, end) = (login.plugin_id(), Instant::now() + deadline);
+        let end = Instant::now() + deadline;
+        let acquired = {
+            let _waiting = Waiting::new(&self.0.waiting);
+            self.acquire_by(login, end, deadline).await
+        };
+        if acquired.is_err() && Instant::now() >= end {
+            self.0.timeouts.fetch_add(1, Ordering::Relaxed);
+        }
+        acquired
+    }
+
+    async fn acquire_by(&self, login: &PluginLogin, end: Instant, deadline: Duration) -> Result<Lease, DatabaseError> {
+        let plugin_id = login.plugin_id();
         let busy = |what: String| {
             DatabaseError::Busy(format!("plugin '{plugin_id}' has waited {} ms for a connection: {what}", deadline.as_millis()))
         };
@@ -143,9 +160,17 @@ impl PluginSessions {
         Ok(Lease { session: Some(session), login: login.clone(), sessions: self.clone(), share: Some(share) })
     }
 
-    /// Connections that are open now, in use or idle.
-    pub(crate) fn open_connections(&self) -> usize {
-        (self.0.limit as usize).saturating_sub(self.0.budget.available_permits())
+    /// What there is at this moment. What is being opened, reset or closed is in use.
+    pub(crate) fn usage(&self) -> PoolUsage {
+        let idle = self.with_idle(|idle| idle.len());
+        let open = (self.0.limit as usize).saturating_sub(self.0.budget.available_permits());
+        PoolUsage {
+            most: u64::from(self.0.limit),
+            in_use: open.saturating_sub(idle) as u64,
+            idle: idle as u64,
+            waiting: self.0.waiting.load(Ordering::Relaxed) as u64,
+            timeouts: self.0.timeouts.load(Ordering::Relaxed),
+        }
     }
 
     /// Closes what a plugin has idle.

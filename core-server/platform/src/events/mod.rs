@@ -16,7 +16,7 @@ pub use self::plugin_events::PluginEvents;
 use crate::plugin::{PluginFailure, SubscriptionDescription};
 
 /// What the server calls itself in the names of its events.
-const CORE: &str = "core";
+pub(crate) const CORE: &str = "core";
 
 /// Forgets what waits for a plugin.
 pub(crate) async fn forget(bus: &EventBus, plugin_id: &PluginId) -> Result<(), EventError> {

@@ -1,5 +1,6 @@
 //! `/.checkstack/…`: what the kubelet, the operator and Prometheus ask.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::failure::ControlFailure;
 use super::gate::Phase;
 use super::{Shared, artifacts, json_response};
 use crate::lifecycle::Accepted;
+use crate::metrics::ServiceFigures;
 use crate::{caches, entities, events, jobs};
 
 /// A set and the secret values for it.
@@ -109,11 +111,28 @@ fn is_operator(signed: Result<Signed, ControlFailure>) -> bool {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    if let Some(core) = shared.core.get() {
-        shared.metrics.set_plugin_connections(core.sessions.open_connections());
-    }
-    let Ok(text) = shared.metrics.encode() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Ok(text) = shared.metrics.encode(figures(&shared).await) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+/// Of the services, as far as they are there.
+async fn figures(shared: &Shared) -> ServiceFigures {
+    let mut plugins: BTreeSet<String> = shared.table.plugin_ids().iter().map(ToString::to_string).collect();
+    // What is named so is not in the table.
+    plugins.extend([events::CORE.to_owned(), "signal".to_owned(), "signal-backend".to_owned()]);
+    let event_streams = shared.event_streams.open();
+    let Some(core) = shared.core.get() else { return ServiceFigures { plugins, event_streams, ..ServiceFigures::default() } };
+    ServiceFigures {
+        plugins,
+        jobs: core.queues.counts(),
+        waiting: core.waiting.look(&core.queues).await,
+        events: core.events.counts(),
+        // A provider without figures has none to show.
+        caches: core.caches.usage().await.ok().flatten().unwrap_or_default(),
+        cache_limit: core.cache_bytes,
+        pools: core.database.pools().into_iter().chain([("plugins", core.sessions.usage())]).collect(),
+        event_streams,
+    }
 }
 
 async fn deliver(

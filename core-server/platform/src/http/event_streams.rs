@@ -25,11 +25,19 @@ pub(crate) const MAX_EVENT_STREAMS: usize = 256;
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Places for streams.
-pub(crate) struct EventStreams(Arc<Semaphore>);
+pub(crate) struct EventStreams {
+    most: usize,
+    places: Arc<Semaphore>,
+}
 
 impl EventStreams {
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most)))
+        Self { most, places: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Streams that have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.most.saturating_sub(self.places.available_permits())
     }
 }
 
@@ -45,7 +53,7 @@ struct Stream {
 
 /// The answer to a call that has opened a stream.
 pub(super) fn answer(shared: &Arc<Shared>, call: Call, events: Events) -> Response {
-    let Ok(place) = shared.event_streams.0.clone().try_acquire_owned() else { return overloaded() };
+    let Ok(place) = shared.event_streams.places.clone().try_acquire_owned() else { return overloaded() };
     let mut beats = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stream = Stream { shared: shared.clone(), call, events, beats, has_ended: false, _place: place };

@@ -53,7 +53,7 @@ use crate::dispatch::DispatchTable;
 use crate::identity::{Identity, Nobody};
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, OnceReady};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WaitingJobs};
 use crate::native::NativeParts;
 use crate::readiness::{ReadinessRegistry, ReadyLog};
 use budget::{BodyBudget, RequestLimit};
@@ -107,6 +107,9 @@ pub(crate) struct Core {
     pub(crate) events: EventBus,
     pub(crate) entities: Entities,
     pub(crate) caches: CacheManager,
+    /// What these may take.
+    pub(crate) cache_bytes: usize,
+    pub(crate) waiting: WaitingJobs,
 }
 
 /// Answers requests.

@@ -120,7 +120,9 @@ impl Lifecycle {
             revisions.mark_changed();
             revisions
         });
-        let secrets = Arc::new(SecretConfig::new(settings.plugin_config_directory, settings.sealing_key, settings.secrets));
+        let metrics = stages.metrics.clone();
+        let secrets = SecretConfig::new(settings.plugin_config_directory, settings.sealing_key, settings.secrets, metrics);
+        let secrets = Arc::new(secrets);
         let reconciler = Reconciler::new(fleet, stages, secrets.clone(), publisher);
         let ended = CancellationToken::new();
         let when_it_ends = ended.clone().drop_guard();

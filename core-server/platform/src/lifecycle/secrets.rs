@@ -17,6 +17,7 @@ use checkstack_settings::secret::SecretString;
 use serde_json::{Map, Value};
 use tracing::warn;
 
+use crate::metrics::{Metrics, SecretOutcome};
 use crate::plugin::{MAX_MASKED_BYTES, PluginFailure};
 use crate::secrets::{SecretError, SecretRevisions, Secrets};
 
@@ -47,13 +48,14 @@ pub(crate) struct SecretConfig {
     directory: PathBuf,
     key: SealingKey,
     secrets: Option<Arc<dyn Secrets>>,
+    metrics: Metrics,
     delivered: Mutex<BTreeMap<PluginId, Map<String, Value>>>,
 }
 
 impl SecretConfig {
     /// `directory` has `<plugin id>.json` and `<plugin id>.last-good` files; it need not exist.
-    pub(crate) fn new(directory: PathBuf, key: SealingKey, secrets: Option<Arc<dyn Secrets>>) -> Self {
-        Self { directory, key, secrets, delivered: Mutex::default() }
+    pub(crate) fn new(directory: PathBuf, key: SealingKey, secrets: Option<Arc<dyn Secrets>>, metrics: Metrics) -> Self {
+        Self { directory, key, secrets, metrics, delivered: Mutex::default() }
     }
 
     /// Takes over values that came with a set.
@@ -63,7 +65,7 @@ impl SecretConfig {
 
     /// The plugin's whole configuration.
     pub(crate) async fn merged(&self, entry: &PluginEntry) -> Result<Configuration, PluginFailure> {
-        let referred = self.resolved(entry).await?;
+        let referred = self.counted(entry).await?;
         let secret = match &entry.secret_config_hash {
             Some(expected) => self.values(&entry.plugin_id, expected).await?,
             None => Map::new(),
@@ -82,7 +84,7 @@ impl SecretConfig {
 
     /// The configuration of the set, with the secrets in it to which it refers. Those are read now: what is kept is never older than
     /// what a plugin is initialised with.
-    async fn resolved(&self, entry: &PluginEntry) -> Result<Referred, PluginFailure> {
+    async fn resolved(&self, entry: &PluginEntry) -> Result<Referred, Unresolved> {
         let config = Value::Object(entry.config.clone());
         let names = reference::find(&config).map_err(invalid)?;
         if names.is_empty() {
@@ -102,13 +104,27 @@ impl SecretConfig {
         };
         let resolved = reference::resolve(config, |name| found.get(name).map(|secret| secret.value.clone()));
         let resolved = resolved.map_err(|problem| match problem {
-            ReferenceError::Missing { .. } => PluginFailure::transient(PluginReason::SecretMissing, format!("spec.config: {problem}")),
+            ReferenceError::Missing { .. } => {
+                let failure = PluginFailure::transient(PluginReason::SecretMissing, format!("spec.config: {problem}"));
+                (SecretOutcome::Missing, failure)
+            }
             problem => invalid(problem),
         })?;
         let texts = resolved.secrets().cloned().collect();
         let Value::Object(values) = resolved.into_revealed() else { return Err(invalid("is no object")) };
         let secrets = found.into_iter().map(|(name, secret)| (name, secret.revision)).collect();
         Ok(Referred { values, texts, secrets })
+    }
+
+    /// A configuration that refers to no secret is not counted.
+    async fn counted(&self, entry: &PluginEntry) -> Result<Referred, PluginFailure> {
+        let (outcome, result) = match self.resolved(entry).await {
+            Ok(referred) if referred.texts.is_empty() => return Ok(referred),
+            Ok(referred) => (SecretOutcome::Resolved, Ok(referred)),
+            Err((outcome, failure)) => (outcome, Err(failure)),
+        };
+        self.metrics.secrets_read(&entry.plugin_id, outcome);
+        result
     }
 
     /// The values that the set names by their hash, wherever they are.
@@ -150,16 +166,19 @@ struct Referred {
     secrets: SecretRevisions,
 }
 
-fn invalid(problem: impl Display) -> PluginFailure {
-    PluginFailure::terminal(PluginReason::InvalidConfig, format!("spec.config: {problem}"))
+/// Why a configuration is without its secrets, to be counted and to be told.
+type Unresolved = (SecretOutcome, PluginFailure);
+
+fn invalid(problem: impl Display) -> Unresolved {
+    (SecretOutcome::Invalid, PluginFailure::terminal(PluginReason::InvalidConfig, format!("spec.config: {problem}")))
 }
 
-fn unreadable(problem: SecretError) -> PluginFailure {
-    let reason = match problem {
-        SecretError::Unavailable(_) => PluginReason::DatabaseUnavailable,
-        SecretError::Unreadable { .. } => PluginReason::SecretMissing,
+fn unreadable(problem: SecretError) -> Unresolved {
+    let (outcome, reason) = match problem {
+        SecretError::Unavailable(_) => (SecretOutcome::Unavailable, PluginReason::DatabaseUnavailable),
+        SecretError::Unreadable { .. } => (SecretOutcome::Unreadable, PluginReason::SecretMissing),
     };
-    PluginFailure::transient(reason, problem.to_string())
+    (outcome, PluginFailure::transient(reason, problem.to_string()))
 }
 
 fn masker(plugin_id: &PluginId, referred: &[SecretString], secret: &Map<String, Value>) -> Result<Arc<Masker>, PluginFailure> {
@@ -226,7 +245,7 @@ mod tests {
         let id: PluginId = "uptime".parse().unwrap();
         let hash = |password| secret_config_hash(&id, &values(password), &key).unwrap();
         let mounted = tempfile::tempdir().unwrap();
-        let config = SecretConfig::new(mounted.path().into(), key.clone(), None);
+        let config = SecretConfig::new(mounted.path().into(), key.clone(), None, Metrics::new("1.2.3", Vec::new));
 
         let plain = config.merged(&entry(None)).await.unwrap();
         assert!(plain.values["password"] == "" && plain.masker.is_none(), "no secret is asked for");

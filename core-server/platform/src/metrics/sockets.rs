@@ -5,9 +5,10 @@ use std::fmt;
 use checkstack_signals::Statistics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::catalogue;
 
 /// What there is in this pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,32 +42,29 @@ impl fmt::Debug for SocketMetrics {
 impl Collector for SocketMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let SocketUsage { signals, routes } = (self.0)();
-        let mut sockets = encoder.encode_descriptor("sockets_open", "Open WebSockets", None, MetricType::Gauge)?;
+        let mut sockets = catalogue::SOCKETS_OPEN.describe(&mut encoder)?;
         for (kind, open) in [("signals", signals.open), ("routes", routes)] {
             ConstGauge::new(i64::try_from(open).unwrap_or(i64::MAX)).encode(sockets.encode_family(&Kind { kind })?)?;
         }
-        let mut sent =
-            encoder.encode_descriptor("signals_sent", "Signals that this pod has sent to all replicas", None, MetricType::Counter)?;
+        let mut sent = catalogue::SIGNALS_SENT.describe(&mut encoder)?;
         for (kind, count) in [("broadcast", signals.broadcasts), ("users", signals.to_users)] {
             ConstCounter::new(count).encode(sent.encode_family(&Kind { kind })?)?;
         }
-        let delivered = encoder.encode_descriptor("signals_delivered", "Signals to sockets of this pod", None, MetricType::Counter)?;
-        ConstCounter::new(signals.delivered).encode(delivered)?;
-        let help = "Sockets of browsers that were closed because they did not keep up";
-        let slow = encoder.encode_descriptor("signal_sockets_slow", help, None, MetricType::Counter)?;
-        ConstCounter::new(signals.slow).encode(slow)
+        ConstCounter::new(signals.delivered).encode(catalogue::SIGNALS_DELIVERED.describe(&mut encoder)?)?;
+        ConstCounter::new(signals.slow).encode(catalogue::SLOW_SOCKETS.describe(&mut encoder)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::metrics::{Metrics, ServiceFigures};
 
     #[test]
     fn sockets_and_signals_are_shown() {
         let signals = Statistics { open: 3, broadcasts: 4, to_users: 5, delivered: 6, slow: 7 };
-        let text = Metrics::watching("1.2.3", Vec::new, move || SocketUsage { signals, routes: 2 }).encode().unwrap();
+        let text =
+            Metrics::watching("1.2.3", Vec::new, move || SocketUsage { signals, routes: 2 }).encode(ServiceFigures::default()).unwrap();
         for line in [
             r#"checkstack_sockets_open{kind="signals"} 3"#,
             r#"checkstack_sockets_open{kind="routes"} 2"#,

@@ -5,11 +5,10 @@ use std::fmt;
 use checkstack_plugin_package::PluginId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::PluginLabel;
+use super::{PluginLabel, catalogue};
 use crate::plugin::Usage;
 
 type Ask = Box<dyn Fn() -> Vec<(PluginId, Usage)> + Send + Sync>;
@@ -35,29 +34,27 @@ impl Collector for PluginUsage {
             (self.0)().into_iter().map(|(plugin_id, usage)| (PluginLabel { plugin: plugin_id.to_string() }, usage)).collect();
         let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         let mut gauges =
-            |name, help, of: fn(&Usage) -> u64| family(&mut encoder, &plugins, name, help, MetricType::Gauge, |usage| gauge(of(usage)));
-        gauges("plugin_instances", "Instances of plugins, those at rest included", |usage| usage.instances)?;
-        gauges("plugin_memory_bytes", "Memory of all instances of a plugin", |usage| usage.memory_bytes)?;
-        gauges("plugin_calls_waiting", "Calls that wait for an instance of the plugin", |usage| usage.waiting)?;
-        let mut counters = |name, help, of: fn(&Usage) -> f64| {
-            family(&mut encoder, &plugins, name, help, MetricType::Counter, |usage| ConstCounter::new(of(usage)))
+            |family: &catalogue::Metric, of: fn(&Usage) -> u64| encode(&mut encoder, &plugins, family, |usage| gauge(of(usage)));
+        gauges(&catalogue::INSTANCES, |usage| usage.instances)?;
+        gauges(&catalogue::MEMORY, |usage| usage.memory_bytes)?;
+        gauges(&catalogue::CALLS_WAITING, |usage| usage.waiting)?;
+        let mut counters = |family: &catalogue::Metric, of: fn(&Usage) -> f64| {
+            encode(&mut encoder, &plugins, family, |usage| ConstCounter::new(of(usage)))
         };
-        counters("plugin_queue_seconds", "How long calls have waited for an instance of the plugin", |usage| usage.queued.as_secs_f64())?;
-        counters("plugin_busy_seconds", "How long threads have worked for the plugin", |usage| usage.busy.as_secs_f64())
+        counters(&catalogue::QUEUE_SECONDS, |usage| usage.queued.as_secs_f64())?;
+        counters(&catalogue::BUSY_SECONDS, |usage| usage.busy.as_secs_f64())
     }
 }
 
-fn family<Metric: EncodeMetric>(
+fn encode<Measured: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     plugins: &[(PluginLabel, Usage)],
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    metric: impl Fn(&Usage) -> Metric,
+    family: &catalogue::Metric,
+    measured: impl Fn(&Usage) -> Measured,
 ) -> Result<(), fmt::Error> {
     if plugins.is_empty() {
         return Ok(());
     }
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-    plugins.iter().try_for_each(|(label, usage)| metric(usage).encode(family.encode_family(label)?))
+    let mut family = family.describe(encoder)?;
+    plugins.iter().try_for_each(|(label, usage)| measured(usage).encode(family.encode_family(label)?))
 }

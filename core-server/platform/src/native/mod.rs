@@ -34,6 +34,7 @@ pub use self::sockets::{SocketHandler, SocketRefusal, SocketRequest, SocketRoute
 pub use self::tasks::PluginTasks;
 use crate::encryption::EncryptionKeys;
 use crate::identity::Identity;
+pub use crate::metrics::{CredentialKind, NativeMetrics, RefusalReason, SignInMethod, SignInOutcome};
 use crate::plugin::{Plugin, PluginFailure};
 use crate::secrets::Secrets;
 
@@ -85,6 +86,8 @@ pub struct NativeServices {
     pub signals: SignalService,
     /// Sockets of plugins: to be registered before the first request, while the plugin is made or initialised.
     pub socket_routes: SocketRoutes,
+    /// What the plugins count.
+    pub metrics: NativeMetrics,
     /// What all replicas have in common and nobody else: keys are derived from it.
     pub sealing_key: SealingKey,
 }

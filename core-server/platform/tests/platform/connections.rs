@@ -33,8 +33,8 @@ async fn pod_with(instance: &Instance, connections: ConnectionDivision) -> Pod {
 /// Open plugin connections, as the pod counts them.
 async fn counted(pod: &Pod) -> usize {
     let metrics = pod.get(paths::METRICS).await.text().await.unwrap();
-    let line = metrics.lines().find(|line| line.starts_with("checkstack_plugin_database_connections ")).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let open = metrics.lines().filter_map(|line| line.strip_prefix(r#"checkstack_database_connections{pool="plugins",state=""#));
+    open.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
 
 #[tokio::test]

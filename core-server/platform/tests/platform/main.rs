@@ -29,6 +29,7 @@ mod key_value;
 mod large_answers;
 mod lifecycle;
 mod logins;
+mod metrics;
 mod migrations;
 mod outages;
 mod plugin_calls;

@@ -111,6 +111,14 @@ async fn a_configuration_has_the_secrets_that_it_is_granted_and_follows_them() {
     assert_eq!(report.state, PluginState::Active);
     assert!(report.message.contains("goes on with the values that its secrets had before: wrong password"), "{}", report.message);
     assert_eq!(config(&pod).await["url"], "smtp://app:second-password@mail");
+    let metrics = pod.client.get(format!("{}/.checkstack/metrics", pod.address)).send().await.unwrap().text().await.unwrap();
+    let counted = |outcome: &str| {
+        let of = format!(r#"checkstack_secret_reads_total{{plugin="mail",outcome="{outcome}"}} "#);
+        metrics.lines().find_map(|line| line.strip_prefix(&of)?.parse::<u32>().ok()).unwrap_or(0)
+    };
+    // What fails is tried again.
+    assert!(counted("missing") >= 1 && counted("resolved") >= 3, "{metrics}");
+    assert!(!metrics.contains("password"), "{metrics}");
 }
 
 #[tokio::test]
@@ -139,5 +147,10 @@ async fn what_is_not_granted_malformed_or_unreadable_is_named() {
         let report =
             until(&pod, |plugin| plugin.state == PluginState::Failed && plugin.reason == reason && plugin.message.contains(message)).await;
         assert!(!report.message.contains("first-password"), "{}", report.message);
+    }
+    let metrics = pod.client.get(format!("{}/.checkstack/metrics", pod.address)).send().await.unwrap().text().await.unwrap();
+    for outcome in ["invalid", "unreadable"] {
+        let counted = format!(r#"checkstack_secret_reads_total{{plugin="mail",outcome="{outcome}"}} "#);
+        assert!(metrics.contains(&counted), "{outcome} is missing in {metrics}");
     }
 }
