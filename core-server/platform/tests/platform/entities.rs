@@ -57,7 +57,7 @@ type Changes = Arc<Mutex<Vec<EntityChanged<SystemState>>>>;
 #[derive(Clone)]
 enum Work {
     /// Makes the tables.
-    Own(NativeDatabase),
+    Own(Box<NativeDatabase>),
     /// Notes what it hears.
     Listen(Entities, Changes),
     /// Declares the kind, which is too late.
@@ -139,7 +139,7 @@ async fn catalog(instance: &Instance, name: &str) -> Catalog {
         let catalog = "catalog".parse().map_err(|problem| format!("{problem}"))?;
         let systems = services.entities.define(&catalog, System).map_err(|problem| problem.to_string())?;
         *kept.lock().unwrap() = Some((systems, services.database.clone()));
-        let catalog = Part::native("catalog", Work::Own(services.database));
+        let catalog = Part::native("catalog", Work::Own(Box::new(services.database)));
         Ok(NativeParts { plugins: vec![mail, catalog], ..NativeParts::default() })
     };
     pod.platform.start(instance.loader(), native).await.unwrap();
