@@ -72,7 +72,8 @@ async fn main() -> Result<()> {
         for (cpus, on) in [(2, ", 2 threads"), (1, "")] {
             resize(&ns, 1, cpus).await?;
             let key = caller::new_key(&ns).await?;
-            let routes = ["/.checkstack/health", "/rest/auth/whoAmI", "/rest/auth/getServiceKeys", "/api/hello/hello", "/api/hello-ts/hello"];
+            let routes =
+                ["/.checkstack/health", "/rest/auth/whoAmI", "/rest/auth/getServiceKeys", "/api/hello/hello", "/api/hello-ts/hello"];
             let [native, call, query, rust, typescript] = load::measure(&ns, routes, &key).await?;
             table.load(&format!("native axum handler{on}"), &native, None, "≥ 90,000/s");
             table.load(&format!("authenticated call without a query{on}"), &call, Some(&native), "≥ 40,000/s");

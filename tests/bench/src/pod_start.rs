@@ -36,7 +36,7 @@ async fn materialised(ns: &Namespace) -> Result<Duration> {
     let pod = ns.core_pod_names().await?.into_iter().next().context("no core pod")?;
     let log = ns.kubectl(&["logs", &pod, "--container=materialise"]).await?;
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let milliseconds = lines.filter_map(|line| line["milliseconds"].as_u64()).last();
+    let milliseconds = lines.filter_map(|line| line["milliseconds"].as_u64()).next_back();
     Ok(Duration::from_millis(milliseconds.with_context(|| format!("the init container does not say how long it took: {log}"))?))
 }
 

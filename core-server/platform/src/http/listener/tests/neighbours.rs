@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 use super::*;
+use crate::metrics::ServiceFigures;
 use crate::turns::Turns;
 
 /// Answers when it is told to.
@@ -74,7 +75,7 @@ async fn a_slow_plugin_leaves_room_for_its_neighbours() {
     let with = |status: &str| answers.iter().filter(|answer| answer.starts_with(status)).count();
     assert_eq!((with("HTTP/1.1 200"), with("HTTP/1.1 503")), (4, requests - 4));
     assert!(server.get("/api/slow/").await.starts_with("HTTP/1.1 200"), "all turns are free");
-    let metrics = server.shared.metrics.encode().unwrap();
+    let metrics = server.shared.metrics.encode(ServiceFigures::default()).unwrap();
     let overloaded = format!("checkstack_plugin_calls_total{{plugin=\"slow\",outcome=\"overloaded\"}} {}\n", requests - 4 + 3);
     assert!(metrics.contains(&overloaded), "{metrics}");
 }
