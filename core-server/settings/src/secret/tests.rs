@@ -192,7 +192,7 @@ fn a_schema_that_could_hide_a_secret_is_refused() {
     let anchor = json!({ "properties": { "a": { "$ref": "#a" } }, "$defs": { "a": { "$anchor": "a", "x-secret": true } } });
     let id = json!({ "$ref": "https://example.com/a", "$defs": { "a": { "$id": "https://example.com/a", "x-secret": true } } });
     for schema in [dynamic, anchor, id] {
-        assert!(matches!(refused(schema.clone()), SecretSchemaError::Reference { .. }), "{schema}");
+        assert!(Schema::compile(schema.clone()).is_err(), "{schema}");
     }
     let both = json!({ "properties": { "body": { "type": "string", "x-secret": true, "x-templatable": true } } });
     assert!(refused(both).to_string().contains("(body)"));
