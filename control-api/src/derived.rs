@@ -13,7 +13,7 @@ use crate::keys::SealingKey;
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabasePassword(Zeroizing<String>);
 
-/// A key that authenticates bytes which a pod wrote itself and will trust later: precompiled code, unpacked packages, cookies.
+/// A key that authenticates bytes which a pod wrote itself and will trust later: unpacked packages, cookies, the key for compiled code.
 #[derive(Clone)]
 pub struct MacKey(hmac::Key);
 
@@ -59,8 +59,7 @@ impl DatabasePassword {
 }
 
 impl MacKey {
-    /// HMAC-SHA-256 over `parts`: for precompiled code the artifact's digest, the engine's version
-    /// and the code. The limits between parts count.
+    /// HMAC-SHA-256 over `parts`. The limits between them count.
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut tag = [0; 32];
         for (target, byte) in tag.iter_mut().zip(self.context(parts).sign().as_ref()) {

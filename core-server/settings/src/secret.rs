@@ -27,13 +27,10 @@ use zeroize::Zeroize as _;
 pub use self::keep::KeepError;
 pub use self::text::{SecretString, SerializeError, to_plain_value};
 use crate::annotation::{SECRET, TEMPLATABLE};
-use crate::description::{Description, resolve};
+use crate::description::Description;
 use crate::keyring::{DecryptionError, EncryptionError, Keyring};
 use crate::mask::MASK;
 use crate::path::ValuePath;
-
-/// Keywords that lead to other parts of a schema in ways that are not followed here, so that secrets could be missed.
-const NOT_FOLLOWED: [&str; 5] = ["$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$recursiveAnchor"];
 
 /// The secret fields of one kind of settings.
 #[derive(Clone)]
@@ -52,17 +49,9 @@ struct Place {
     takes_null: bool,
 }
 
-/// Why the secret fields of a schema cannot be found, or are not allowed.
+/// Why the secret fields of a schema are not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretSchemaError {
-    /// It would not be followed, and a secret there be missed.
-    #[error("the schema of plugin `{plugin_id}` has `{keyword}`: write references as `#/…`, the place of a part of the same schema")]
-    Reference {
-        /// Whose schema it is.
-        plugin_id: String,
-        /// A keyword, or a reference that leads nowhere.
-        keyword: String,
-    },
     /// A secret is never a template: what it is made into would be shown where templates are.
     #[error("a field in the schema of plugin `{plugin_id}` is both `{SECRET}` and `{TEMPLATABLE}`: leave one out ({field})")]
     Templatable {
@@ -117,12 +106,13 @@ pub enum SecretError {
 }
 
 impl SecretFields {
-    /// Of settings with this schema. `plugin_id` is for errors.
+    /// Of settings with this schema, in which no reference can hide a secret: [`Schema::compile`] refuses those that are not followed.
+    /// `plugin_id` is for errors.
     ///
     /// # Errors
-    /// When a reference could hide a secret, or a secret is a template.
+    /// When a secret is a template.
     pub fn new(plugin_id: &str, schema: &Schema) -> Result<Self, SecretSchemaError> {
-        check(plugin_id, schema.json(), schema.json(), "the whole value")?;
+        check(plugin_id, schema.json(), "the whole value")?;
         Ok(Self { plugin_id: plugin_id.to_owned(), schema: schema.json().clone() })
     }
 
@@ -320,28 +310,16 @@ fn texts_within(path: &ValuePath, secret: &Value) -> Vec<ValuePath> {
 }
 
 /// Looks at every part of a schema.
-fn check(plugin_id: &str, root: &Value, part: &Value, name: &str) -> Result<(), SecretSchemaError> {
-    let refused = |keyword: &str| SecretSchemaError::Reference { plugin_id: plugin_id.to_owned(), keyword: keyword.to_owned() };
+fn check(plugin_id: &str, part: &Value, name: &str) -> Result<(), SecretSchemaError> {
     match part {
         Value::Object(fields) => {
-            if let Some(keyword) = NOT_FOLLOWED.into_iter().find(|keyword| fields.get(*keyword).is_some_and(|value| !value.is_object())) {
-                return Err(refused(keyword));
-            }
-            let leads_nowhere = |reference: &&str| resolve(root, reference).is_none();
-            if let Some(reference) = fields.get("$ref").and_then(Value::as_str).filter(leads_nowhere) {
-                return Err(refused(reference));
-            }
-            // Below the root an `$id` changes what references are relative to.
-            if !std::ptr::eq(part, root) && fields.get("$id").is_some_and(Value::is_string) {
-                return Err(refused("$id"));
-            }
             let marked = |keyword: &str| fields.get(keyword) == Some(&Value::Bool(true));
             if marked(SECRET) && marked(TEMPLATABLE) {
                 return Err(SecretSchemaError::Templatable { plugin_id: plugin_id.to_owned(), field: name.to_owned() });
             }
-            fields.iter().try_for_each(|(name, part)| check(plugin_id, root, part, name))
+            fields.iter().try_for_each(|(name, part)| check(plugin_id, part, name))
         }
-        Value::Array(parts) => parts.iter().try_for_each(|part| check(plugin_id, root, part, name)),
+        Value::Array(parts) => parts.iter().try_for_each(|part| check(plugin_id, part, name)),
         _ => Ok(()),
     }
 }
