@@ -5,6 +5,7 @@
 //! computes all the time would so have every neighbour wait for some milliseconds in each period. Therefore background work pauses
 //! while the process as a whole has used more than [`SHARE`] of its limit.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -23,8 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Who has paused for so long gets a turn, or it would never end where requests alone use up the limit.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The limit of the container (control groups, version 2): microseconds in each period, and the period's length.
-const LIMIT_FILE: &str = "/sys/fs/cgroup/cpu.max";
+/// Where a container sees its own control group.
+const CONTROL_GROUP: &str = "/sys/fs/cgroup";
 
 /// See the module.
 #[derive(Debug)]
@@ -124,10 +125,19 @@ impl<Work: Future> Future for Sparing<Work> {
 
 /// In processors.
 fn limit() -> Option<f64> {
-    parse(&std::fs::read_to_string(LIMIT_FILE).ok()?)
+    limit_of(Path::new(CONTROL_GROUP))
 }
 
-/// `max 100000` or `150000 100000`.
+/// What a container may use, in microseconds of each period: one file has both in version 2 of control groups, two files in version 1.
+fn limit_of(group: &Path) -> Option<f64> {
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).ok();
+    match read("cpu.max") {
+        Some(both) => parse(&both),
+        None => parse(&format!("{} {}", read("cpu/cpu.cfs_quota_us")?.trim(), read("cpu/cpu.cfs_period_us")?.trim())),
+    }
+}
+
+/// `150000 100000`; without a limit `max 100000` or `-1 100000`.
 fn parse(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
@@ -153,6 +163,16 @@ mod tests {
         for other in ["", "x", "0 100000", "100000 0", "100000", "-1 100000"] {
             assert_eq!(parse(other), None, "{other:?}");
         }
+        let group = tempfile::tempdir().unwrap();
+        assert_eq!(limit_of(group.path()), None, "no container");
+        std::fs::create_dir(group.path().join("cpu")).unwrap();
+        std::fs::write(group.path().join("cpu/cpu.cfs_period_us"), "100000\n").unwrap();
+        for (quota, limit) in [("-1\n", None), ("250000\n", Some(2.5))] {
+            std::fs::write(group.path().join("cpu/cpu.cfs_quota_us"), quota).unwrap();
+            assert_eq!(limit_of(group.path()), limit, "version 1");
+        }
+        std::fs::write(group.path().join("cpu.max"), "50000 100000\n").unwrap();
+        assert_eq!(limit_of(group.path()), Some(0.5), "version 2");
     }
 
     /// One background thread that always has work, beside requests that use `requests` of the limit of one processor: what the
