@@ -3,6 +3,7 @@
 
 mod sign_in;
 mod status;
+mod telemetry;
 mod workload;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use sign_in::{GroupRoles, OidcSpec, SignInSpec};
 pub use status::{CheckstackStatus, PluginSetStatus, PluginSetVersion};
+pub use telemetry::{TelemetrySpec, TracesSpec};
 pub use workload::{NetworkPolicySpec, PodDisruptionBudgetSpec, PodTemplateSpec, ServiceSpec, ServiceType};
 
 use crate::names::{DatabaseUrlReference, NameReference};
@@ -118,6 +120,10 @@ pub struct CheckstackSpec {
     /// How people sign in.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sign_in: SignInSpec,
+
+    /// What the instance tells those who watch over it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub telemetry: TelemetrySpec,
 
     /// Which plugins belong to the instance.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -291,6 +297,7 @@ impl Default for CheckstackSpec {
             allowed_origins: Vec::new(),
             secrets_from: Vec::new(),
             sign_in: SignInSpec::default(),
+            telemetry: TelemetrySpec::default(),
             plugins: PluginsSpec::default(),
             rollout: RolloutSpec::default(),
             resources: ResourceRequirements::default(),

@@ -73,6 +73,26 @@ impl CaBundleReference {
     }
 }
 
+/// Headers of requests, in a Secret of the same namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+pub struct HeadersReference {
+    /// metadata.name of the Secret, in the namespace of this object. It need not exist: then there are no headers.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(OBJECT_NAME_MESSAGE))]
+    pub name: String,
+    /// The key whose value is the headers: name=value, with commas between them and the values percent-encoded.
+    #[serde(default = "HeadersReference::default_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message(KEY_MESSAGE))]
+    pub key: String,
+}
+
+impl HeadersReference {
+    fn default_key() -> String {
+        "headers".to_owned()
+    }
+}
+
 /// One key of a ConfigMap in the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 pub struct ConfigMapKeyReference {

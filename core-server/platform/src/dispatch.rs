@@ -16,7 +16,7 @@ use http::Method;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use crate::artifacts::ArtifactAssets;
 use crate::identity::{Identity, Nobody};
@@ -26,6 +26,7 @@ use crate::plugin::{
 };
 use crate::procedures::{self, Answer};
 use crate::quarantine::{Admission, Ended, Quarantine, Refused};
+use crate::trace::{self, Work};
 use crate::turns::Turns;
 
 /// A plugin watches its deadline itself and knows better what it was doing; this much later it is
@@ -278,7 +279,7 @@ impl Endpoint {
         let Some(_turn) = self.turns.take().await else {
             return self.refuse(CallFailure::Overloaded(self.plugin_id.clone()), begin);
         };
-        self.watched(procedures::answer(self, identity, mount, request), |answer| match answer {
+        self.watched(Work::Request, procedures::answer(self, identity, mount, request), |answer| match answer {
             Answer::Whole(response) if response.status.is_server_error() => CallOutcome::ServerError,
             Answer::Whole(_) | Answer::Events(_) => CallOutcome::Answered,
         })
@@ -286,8 +287,8 @@ impl Endpoint {
     }
 
     /// Something that nobody waits for.
-    async fn work(&self, work: impl Future<Output = Result<JobOutcome, CallFailure>>) -> Result<JobOutcome, CallFailure> {
-        self.watched(work, |outcome| match outcome {
+    async fn work(&self, kind: Work, work: impl Future<Output = Result<JobOutcome, CallFailure>>) -> Result<JobOutcome, CallFailure> {
+        self.watched(kind, work, |outcome| match outcome {
             JobOutcome::Done => CallOutcome::Answered,
             JobOutcome::Retry(_) | JobOutcome::Permanent(_) => CallOutcome::ServerError,
         })
@@ -297,6 +298,7 @@ impl Endpoint {
     /// Counts, times and bounds what the plugin does, unless it is in quarantine.
     async fn watched<T>(
         &self,
+        kind: Work,
         work: impl Future<Output = Result<T, CallFailure>>,
         outcome: impl Fn(&T) -> CallOutcome,
     ) -> Result<T, CallFailure> {
@@ -309,7 +311,8 @@ impl Endpoint {
             }
         };
         let _in_flight = self.metrics.begin();
-        let work = AssertUnwindSafe(work).catch_unwind();
+        let span = trace::plugin(&self.plugin_id, kind);
+        let work = AssertUnwindSafe(work).catch_unwind().instrument(span.clone());
         let result = match tokio::time::timeout(self.deadline + GRACE, work).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallFailure::Trapped(self.plugin_id.clone(), "its host panicked".into())),
@@ -321,7 +324,9 @@ impl Endpoint {
         if let Some(admission) = admission {
             admission.end(ended(&result), end, rand::random);
         }
-        self.metrics.end(result.as_ref().map_or_else(CallOutcome::from, outcome), end - begin);
+        let outcome = result.as_ref().map_or_else(CallOutcome::from, outcome);
+        trace::ended(&span, outcome);
+        self.metrics.end(outcome, end - begin);
         result
     }
 
@@ -372,12 +377,12 @@ impl Call {
 
     /// Has a job done.
     pub(crate) async fn work(&self, job: QueuedJob) -> Result<JobOutcome, CallFailure> {
-        self.endpoint.work(self.endpoint.plugin.work(job)).await
+        self.endpoint.work(Work::Job, self.endpoint.plugin.work(job)).await
     }
 
     /// Tells it of an event.
     pub(crate) async fn listen(&self, event: PluginEvent) -> Result<JobOutcome, CallFailure> {
-        self.endpoint.work(self.endpoint.plugin.listen(event)).await
+        self.endpoint.work(Work::Event, self.endpoint.plugin.listen(event)).await
     }
 }
 

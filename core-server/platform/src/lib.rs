@@ -31,6 +31,7 @@ mod quarantine;
 pub mod readiness;
 pub mod secrets;
 mod signals;
+mod trace;
 mod turns;
 
 pub use self::caches::{DEFAULT_CACHE_BYTES, FEWEST_CACHE_BYTES};
@@ -43,3 +44,4 @@ pub use self::keys::KeysError;
 pub use self::metrics::reference as metrics_reference;
 pub use self::mounted_set::MountedSetError;
 pub use self::platform::{DEFAULT_FRONTEND_DIRECTORY, MakeLoader, Platform, PlatformSettings, StartError, materialise};
+pub use self::trace::{SpanCounts, TARGET as TRACE_TARGET};

@@ -114,8 +114,8 @@ impl CallOutcome {
         Self::Quarantined,
     ];
 
-    /// The value of the label.
-    const fn as_str(self) -> &'static str {
+    /// The value of the label, and of the attribute of spans.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::ServerError => "server_error",

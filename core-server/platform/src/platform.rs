@@ -42,6 +42,7 @@ use crate::native::{self, Configurations, MakeNativeParts, NativeDatabase, Nativ
 use crate::plugin::{CodeCache, PluginFailure, PluginLoader};
 use crate::readiness::{Finding, Probe, ReadinessRegistry, ReadyLog, Words};
 use crate::signals::AskIdentity;
+use crate::trace::SpanCounts;
 
 /// For the first set: after this the pod says what it can do, whatever plugins are still busy.
 const FIRST_SET: Duration = Duration::from_secs(30);
@@ -99,6 +100,8 @@ pub struct PlatformSettings {
     pub max_buffered_bytes: usize,
     /// Entries of the caches of all plugins in this pod, with what it costs to keep them.
     pub cache_bytes: usize,
+    /// What has become of spans, where somebody sends them to a collector.
+    pub span_counts: Option<Arc<SpanCounts>>,
 }
 
 impl PlatformSettings {
@@ -121,6 +124,7 @@ impl PlatformSettings {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             cache_bytes: DEFAULT_CACHE_BYTES,
+            span_counts: None,
         }
     }
 }
@@ -191,6 +195,7 @@ impl Platform {
             readiness: ReadinessRegistry::default(),
             once_ready: OnceReady::default(),
             metrics: Metrics::watching(&settings.server_version, usage, sockets.usage()),
+            spans: settings.span_counts.clone(),
             ready_log: ReadyLog::default(),
             max_body_bytes: settings.max_body_bytes,
             bodies: BodyBudget::new(settings.max_buffered_bytes),

@@ -16,11 +16,12 @@ use checkstack_calls::route::{self, Mount, Sent};
 use checkstack_plugin_package::PluginId;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use tracing::{error, warn};
+use tracing::{Instrument as _, error, warn};
 
 use crate::dispatch::Endpoint;
 use crate::identity::{Identity, NotIdentified};
 use crate::plugin::{CallFailure, Caller, Plugin, PluginRequest, PluginResponse, ProcedureCall, ProcedureEvents, ProcedureFailure};
+use crate::trace;
 pub(crate) use events::{Events, Next};
 
 /// What a request to a plugin came to.
@@ -47,6 +48,7 @@ pub(crate) async fn answer(
             Mount::Rest => Ok(Answer::Whole(response(StatusCode::NOT_FOUND, Some(json!({ "error": "Not Found" }))))),
         };
     };
+    trace::leads_to(request.path.trim_start_matches('/'));
     let call = GuardedCall { plugin, plugin_id: &offer.plugin, procedure, identity, mount };
     let result = match procedure.event_stream {
         true => match call.open(&request).await {
@@ -109,7 +111,7 @@ struct GuardedCall<'a> {
 
 impl GuardedCall<'_> {
     async fn make(&self, request: &PluginRequest) -> Result<Option<Value>, ProcedureFailure> {
-        let Admitted { principal, objects } = self.admit(request).await?;
+        let Admitted { principal, objects } = self.admit(request).instrument(trace::gate()).await?;
         let input = self.input(request)?;
         if let Some(objects) = &objects {
             objects.admit(input.value.as_ref()).await?;
@@ -124,7 +126,7 @@ impl GuardedCall<'_> {
 
     /// The input, and what happens from now on.
     async fn open(&self, request: &PluginRequest) -> Result<(Option<Value>, ProcedureEvents), ProcedureFailure> {
-        let Admitted { principal, objects } = self.admit(request).await?;
+        let Admitted { principal, objects } = self.admit(request).instrument(trace::gate()).await?;
         if matches!(request.caller, Caller::Plugin(_)) {
             return Err(CallError::with_message(ErrorCode::NotAcceptable, "a stream of events is not for plugins").into());
         }

@@ -7,6 +7,7 @@ mod dev_auth;
 mod logging;
 mod serve;
 mod settings;
+mod telemetry;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use checkstack_platform::{PlatformSettings, materialise};
 use checkstack_wasm_host::{WasmHostSettings, WasmPluginLoader};
 use clap::Parser as _;
 use settings::{Command, Settings};
+use telemetry::{TelemetryError, TraceSettings, Traces};
 use tracing::{error, info};
 
 /// For blocking threads, at the very end. Nothing stops a thread that compiles, and nothing it does has
@@ -26,9 +28,16 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
-    logging::begin(&settings);
     // Only the first call of a process can fail.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut platform = settings.platform();
+    let traces = traces(&settings, &platform);
+    logging::begin(&settings, traces.as_ref().ok().and_then(Option::as_ref).map(Traces::tracer));
+    let traces = traces.unwrap_or_else(|problem| {
+        error!("traces are not sent: {problem}");
+        None
+    });
+    platform.span_counts = traces.as_ref().map(Traces::counts);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => {
@@ -36,16 +45,29 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let platform = settings.platform();
     let ended = runtime.block_on(async {
-        match settings.command {
+        let tracing = traces.map(Traces::begin);
+        let ended = match settings.command {
             Command::Serve => serve::serve(&settings, platform).await,
             Command::Materialise => materialise_plugins(&platform).await,
+        };
+        if let Some(tracing) = tracing {
+            tracing.end().await;
         }
+        ended
     });
     // Dropping it instead would wait for them without a limit.
     runtime.shutdown_timeout(LAST_THREADS);
     ended
+}
+
+/// None: nobody wants any. Whatever is wrong with them never keeps the server from starting.
+fn traces(settings: &Settings, platform: &PlatformSettings) -> Result<Option<Traces>, TelemetryError> {
+    if !matches!(settings.command, Command::Serve) {
+        return Ok(None);
+    }
+    let wanted = TraceSettings::read(|variable| std::env::var(variable).ok())?;
+    wanted.map(|wanted| Traces::new(&wanted, &platform.instance, &platform.pod)).transpose()
 }
 
 /// What cannot be materialised never keeps the pod from starting: the server says what is missing.

@@ -30,6 +30,13 @@ fn peer(peer: Value) -> Value {
     spec(json!({ "networkPolicy": { "enabled": true, "ingressFrom": [peer] } }))
 }
 
+/// With a collector that is changed.
+fn traces(change: Value) -> Value {
+    let mut traces = json!({ "endpoint": "http://collector:4318" });
+    traces.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    spec(json!({ "telemetry": { "traces": traces } }))
+}
+
 /// With an address, and a provider that is changed.
 fn oidc(change: Value) -> Value {
     let mut oidc = json!({ "issuer": "https://id.example.com", "clientId": "checkstack", "clientSecretRef": { "name": "sso" } });
@@ -62,6 +69,11 @@ pub fn full() -> Value {
             "groupRoles": [{ "group": "ops team/é", "roles": ["admin"] }, { "group": "dev", "roles": ["help-desk", "a.b_c"] }],
             "createUsers": false,
             "linkVerifiedEmail": true,
+        } },
+        "telemetry": { "traces": {
+            "endpoint": "https://collector.example.com:4318/otlp",
+            "samplingRatio": 0.25,
+            "headersSecretRef": { "name": "collector", "key": "otlp" },
         } },
         "plugins": { "rollback": "Manual", "revisionHistoryLimit": 3, "selector": {
             "matchLabels": { "team": "web", "example.com/tier": "" },
@@ -128,6 +140,8 @@ async fn good_instances_are_accepted() {
             peer(json!({ "ipBlock": { "cidr": "fd00::/8" } })),
             environment(json!({ "name": "DATABASE_URLS", "value": "" })),
             oidc(json!({})),
+            traces(json!({})),
+            traces(json!({ "samplingRatio": 0 })),
             spec(json!({ "baseUrl": "http://localhost:65535", "signIn": { "sessionLifetimeSeconds": 60 } })),
         ],
     )
@@ -151,6 +165,8 @@ fn rules() -> Vec<Refused> {
     const ONE_SOURCE: &str = "set exactly one of configMapKeyRef";
     const WEB_ORIGIN: &str = "must be scheme://host or scheme://host:port";
     const PORT: &str = "the port must be from 1 to 65535";
+    const COLLECTOR: &str = "must be an absolute URL that begins with http:// or https://";
+    const NO_MORE: &str = "must have no user, query, fragment or $";
     const NAME: &str = "metadata.name becomes the name of a Service";
     vec![
         refused("<nil>", NAME, json!({ "metadata": { "name": "1main" } })),
@@ -191,6 +207,14 @@ fn rules() -> Vec<Refused> {
             "must be the id of a role",
             oidc(json!({ "groupRoles": [{ "group": "ops", "roles": ["help desk"] }] })),
         ),
+        refused("spec.telemetry.traces.endpoint", COLLECTOR, traces(json!({ "endpoint": "collector:4318" }))),
+        refused("spec.telemetry.traces.endpoint", COLLECTOR, traces(json!({ "endpoint": "ftp://collector" }))),
+        refused("spec.telemetry.traces.endpoint", NO_MORE, traces(json!({ "endpoint": "http://user@collector:4318" }))),
+        refused("spec.telemetry.traces.endpoint", NO_MORE, traces(json!({ "endpoint": "http://collector:4318?token=x" }))),
+        refused("spec.telemetry.traces.endpoint", NO_MORE, traces(json!({ "endpoint": "http://collector/$(DATABASE_URL)" }))),
+        refused("spec.telemetry.traces.samplingRatio", "less than or equal to 1", traces(json!({ "samplingRatio": 1.5 }))),
+        refused("spec.telemetry.traces.headersSecretRef.name", OBJECT_NAME, traces(json!({ "headersSecretRef": { "name": "A" } }))),
+        refused("spec.telemetry.traces.headersSecretRef.key", KEY, traces(json!({ "headersSecretRef": { "name": "a", "key": "a b" } }))),
         refused("spec.image", "an image has no spaces in it", spec(json!({ "image": "core:1 --debug" }))),
         refused("spec.imagePullSecrets[1].name", OBJECT_NAME, spec(json!({ "imagePullSecrets": [{ "name": "a" }, { "name": "A" }] }))),
         refused("spec.database.urlSecretRef.name", OBJECT_NAME, spec(json!({ "database": { "urlSecretRef": { "name": "main/db" } } }))),

@@ -37,11 +37,14 @@ use futures::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub use division::{ConnectionDivision, DEFAULT_CONNECTIONS, FEWEST_CONNECTIONS};
 pub use error::DatabaseError;
 use heartbeat::Heartbeat;
 use shares::Shares;
+
+use crate::trace;
 
 /// Connections that nobody has used for so long are closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -113,8 +116,11 @@ impl Database {
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
         let end = Instant::now() + deadline;
-        let connection = take(&self.core, "its own work", deadline).await?;
-        run_on(connection, end.saturating_duration_since(Instant::now()), work).await
+        let work = async {
+            let connection = take(&self.core, "its own work", deadline).await?;
+            run_on(connection, end.saturating_duration_since(Instant::now()), work).await
+        };
+        work.instrument(trace::database("core")).await
     }
 
     /// Runs `work` on a connection for key-value stores, so that plugins never make the core wait: the
@@ -123,8 +129,11 @@ impl Database {
     where
         Work: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        let connection = take(&self.key_value, "key-value stores and settings", wait).await?;
-        run_on(connection, deadline, work).await
+        let work = async {
+            let connection = take(&self.key_value, "key-value stores and settings", wait).await?;
+            run_on(connection, deadline, work).await
+        };
+        work.instrument(trace::database("key_value")).await
     }
 
     /// What each plugin may have of the connections for key-value stores.

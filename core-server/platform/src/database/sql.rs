@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _};
+use tracing::Instrument as _;
 
 use super::sessions::{Lease, PluginLogin, PluginSessions};
 use super::values::{self, Parameter};
 use super::{DatabaseError, error};
 use crate::plugin::{SqlDatabase, SqlError, SqlRows, SqlStatement};
+use crate::trace;
 
 /// Most rows of one result.
 pub(crate) const MAX_ROWS: usize = 10_000;
@@ -62,21 +64,30 @@ enum Failure {
 #[async_trait]
 impl SqlDatabase for PluginSql {
     async fn query(&self, statement: SqlStatement) -> Result<SqlRows, SqlError> {
-        let mut lease = self.lease().await?;
-        let result = self.within_deadline(query(lease.connection()?, statement)).await;
-        finish(lease, result)
+        let work = async {
+            let mut lease = self.lease().await?;
+            let result = self.within_deadline(query(lease.connection()?, statement)).await;
+            finish(lease, result)
+        };
+        work.instrument(trace::database("plugins")).await
     }
 
     async fn execute(&self, statement: SqlStatement) -> Result<u64, SqlError> {
-        let mut lease = self.lease().await?;
-        let result = self.within_deadline(execute(lease.connection()?, statement)).await;
-        finish(lease, result)
+        let work = async {
+            let mut lease = self.lease().await?;
+            let result = self.within_deadline(execute(lease.connection()?, statement)).await;
+            finish(lease, result)
+        };
+        work.instrument(trace::database("plugins")).await
     }
 
     async fn transact(&self, statements: Vec<SqlStatement>) -> Result<Vec<u64>, SqlError> {
-        let mut lease = self.lease().await?;
-        let result = self.within_deadline(transact(lease.connection()?, statements)).await;
-        finish(lease, result)
+        let work = async {
+            let mut lease = self.lease().await?;
+            let result = self.within_deadline(transact(lease.connection()?, statements)).await;
+            finish(lease, result)
+        };
+        work.instrument(trace::database("plugins")).await
     }
 }
 

@@ -121,7 +121,8 @@ async fn figures(shared: &Shared) -> ServiceFigures {
     // What is named so is not in the table.
     plugins.extend([events::CORE.to_owned(), "signal".to_owned(), "signal-backend".to_owned()]);
     let event_streams = shared.event_streams.open();
-    let Some(core) = shared.core.get() else { return ServiceFigures { plugins, event_streams, ..ServiceFigures::default() } };
+    let spans = shared.spans.as_ref().map(|spans| spans.so_far());
+    let Some(core) = shared.core.get() else { return ServiceFigures { plugins, event_streams, spans, ..ServiceFigures::default() } };
     ServiceFigures {
         plugins,
         jobs: core.queues.counts(),
@@ -132,6 +133,7 @@ async fn figures(shared: &Shared) -> ServiceFigures {
         cache_limit: core.cache_bytes,
         pools: core.database.pools().into_iter().chain([("plugins", core.sessions.usage())]).collect(),
         event_streams,
+        spans,
     }
 }
 

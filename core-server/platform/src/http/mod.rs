@@ -56,6 +56,7 @@ use crate::lifecycle::{Lifecycle, OnceReady};
 use crate::metrics::{Metrics, WaitingJobs};
 use crate::native::NativeParts;
 use crate::readiness::{ReadinessRegistry, ReadyLog};
+use crate::trace::SpanCounts;
 use budget::{BodyBudget, RequestLimit};
 use compression::{Accepted, Compression};
 use cors::Cors;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) readiness: ReadinessRegistry,
     pub(crate) once_ready: OnceReady,
     pub(crate) metrics: Metrics,
+    /// None: nobody collects traces.
+    pub(crate) spans: Option<Arc<SpanCounts>>,
     pub(crate) ready_log: ReadyLog,
     pub(crate) max_body_bytes: usize,
     pub(crate) bodies: BodyBudget,

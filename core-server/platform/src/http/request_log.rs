@@ -12,6 +12,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tracing::{Instrument as _, Level, debug, debug_span, enabled, error, warn};
 
+use crate::trace;
+
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Longest correlation id that is taken from a caller.
 const MAX_CORRELATION_ID: usize = 128;
@@ -31,17 +33,35 @@ where
     let correlation_id = correlation_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().clone());
     debug!(correlation_id, "<-- {method} {}", path.path());
+    let traced = trace::request(&method, path.path(), request.headers(), &correlation_id);
+    let trace_id = trace::id(&traced);
     let span = debug_span!("request", correlation_id);
     let answer = answer(request, correlation_id.clone());
-    let mut response = if span.is_disabled() { answer.await } else { answer.instrument(span).await };
-    response = log(response, &method, path.path(), &correlation_id, begin).await;
+    let mut response = match (span.is_disabled(), traced.is_disabled()) {
+        (true, true) => answer.await,
+        (true, false) => answer.instrument(traced.clone()).await,
+        (false, true) => answer.instrument(span).await,
+        (false, false) => answer.instrument(span).instrument(traced.clone()).await,
+    };
+    trace::answered(&traced, response.status());
+    let ids = Ids { correlation: &correlation_id, trace: trace_id.as_deref() };
+    response = log(response, &method, path.path(), ids, begin).await;
     if let Ok(value) = HeaderValue::try_from(correlation_id) {
         response.headers_mut().insert(CORRELATION_ID, value);
     }
     response
 }
 
-async fn log(response: Response, method: &Method, path: &str, correlation_id: &str, begin: Instant) -> Response {
+/// By which a request is found again.
+#[derive(Clone, Copy)]
+struct Ids<'a> {
+    correlation: &'a str,
+    /// None: it is not traced.
+    trace: Option<&'a str>,
+}
+
+async fn log(response: Response, method: &Method, path: &str, ids: Ids<'_>, begin: Instant) -> Response {
+    let Ids { correlation: correlation_id, trace: trace_id } = ids;
     let status = response.status();
     let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
     // A pod that is not ready says so once a second; the change of state has a line of its own.
@@ -50,13 +70,13 @@ async fn log(response: Response, method: &Method, path: &str, correlation_id: &s
         let cause = response.extensions().get::<LoggedCause>().cloned();
         let (response, body) = read_body(response).await;
         let cause = cause.map(|cause| cause.0);
-        error!(correlation_id, cause, "--> {method} {path} {} {milliseconds:.1}ms — {body}", status.as_u16());
+        error!(correlation_id, trace_id, cause, "--> {method} {path} {} {milliseconds:.1}ms — {body}", status.as_u16());
         return response;
     }
     if status.is_client_error() {
-        warn!(correlation_id, "--> {method} {path} {} {milliseconds:.1}ms", status.as_u16());
+        warn!(correlation_id, trace_id, "--> {method} {path} {} {milliseconds:.1}ms", status.as_u16());
     } else if enabled!(Level::DEBUG) {
-        debug!(correlation_id, "--> {method} {path} {} {milliseconds:.1}ms", status.as_u16());
+        debug!(correlation_id, trace_id, "--> {method} {path} {} {milliseconds:.1}ms", status.as_u16());
     }
     response
 }

@@ -11,6 +11,7 @@ use super::reconciler::{Event, Farewell, Reconciler};
 use super::slot::{Form, Stage};
 use super::swap::Rejection;
 use crate::plugin::{MaterialisedArtifact, PluginFailure};
+use crate::trace::{self, Attempt};
 
 /// Why an attempt ends.
 #[derive(Debug)]
@@ -19,6 +20,15 @@ pub(super) enum Ending {
     Failed(PluginFailure),
     /// It is not wanted any more.
     Abandoned,
+}
+
+impl Ending {
+    const fn as_attempt(&self) -> Attempt {
+        match self {
+            Self::Failed(_) => Attempt::Failed,
+            Self::Abandoned => Attempt::Abandoned,
+        }
+    }
 }
 
 impl Reconciler {
@@ -43,6 +53,9 @@ impl Reconciler {
 
     /// Nothing of an attempt runs any more.
     pub(super) fn end(&mut self, plugin_id: &PluginId, ending: Ending, was_initialised: bool) {
+        if let Some(in_progress) = self.attempts.get(plugin_id) {
+            trace::concluded(&in_progress.traced, ending.as_attempt());
+        }
         let schema = self.schema_to_go_back_to(plugin_id);
         let version = self.discard(plugin_id, was_initialised);
         match schema {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 
 use super::InForce;
 use super::contributed_probe::contributed_probes;
@@ -28,6 +28,7 @@ use crate::dispatch::{Endpoint, Route};
 use crate::plugin::{MaterialisedArtifact, PluginFailure};
 use crate::readiness::Probe;
 use crate::secrets::SecretRevisions;
+use crate::trace::{self, Attempt};
 
 /// For old versions that are still being drained when everything else is down.
 const STRAGGLERS: Duration = Duration::from_secs(10);
@@ -80,6 +81,8 @@ pub(super) struct InProgress {
     pub(super) cancel: CancellationToken,
     pub(super) loaded: Option<Loaded>,
     pub(super) endpoint: Option<Arc<Endpoint>>,
+    /// Ends with it.
+    pub(super) traced: Span,
 }
 
 pub(super) struct Serving {
@@ -187,15 +190,16 @@ impl Reconciler {
             Action::Initialise(id) => {
                 self.fleet.reach(&id, Stage::Initialising, now);
                 self.bind(&id);
-                self.spawn(id, |stages, entry, loaded| async move { Event::Initialised(stages.initialise(&entry, &loaded).await) });
+                self.spawn(id, "initialise", |stages, entry, loaded| async move {
+                    Event::Initialised(stages.initialise(&entry, &loaded).await)
+                });
             }
             Action::Announce(id) => {
                 self.fleet.reach(&id, Stage::Announcing, now);
                 let replaces = self.fleet.replaces(&id);
-                self.spawn(
-                    id,
-                    move |stages, entry, loaded| async move { Event::Announced(stages.announce(&entry, &loaded, replaces).await) },
-                );
+                self.spawn(id, "announce", move |stages, entry, loaded| async move {
+                    Event::Announced(stages.announce(&entry, &loaded, replaces).await)
+                });
             }
             Action::Activate(ids) => ids.into_iter().for_each(|id| self.activate(id)),
             Action::Cancel(id) => self.cancel(&id),
@@ -263,7 +267,9 @@ impl Reconciler {
     fn prepare(&mut self, plugin_id: PluginId, form: Form, now: Instant) {
         let Some(entry) = self.fleet.begin(&plugin_id, form, now) else { return };
         let cancel = CancellationToken::new();
-        let in_progress = InProgress { entry: entry.clone(), begun: now, cancel: cancel.clone(), loaded: None, endpoint: None };
+        let traced = trace::activation(&plugin_id, &entry.version);
+        let preparation = trace::stage(&traced, "prepare");
+        let in_progress = InProgress { entry: entry.clone(), begun: now, cancel: cancel.clone(), loaded: None, endpoint: None, traced };
         self.attempts.insert(plugin_id.clone(), in_progress);
         let (stages, secrets) = (self.stages.clone(), self.secrets.clone());
         let prepare = async move {
@@ -273,7 +279,7 @@ impl Reconciler {
             };
             Event::Prepared(prepared)
         };
-        self.running_stages.spawn(stage(plugin_id, cancel, Box::pin(prepare), Event::Prepared));
+        self.running_stages.spawn(stage(plugin_id, cancel, Box::pin(prepare.instrument(preparation)), Event::Prepared));
     }
 
     /// From now on it calls these incarnations of its dependencies and no others.
@@ -289,7 +295,7 @@ impl Reconciler {
         loaded.peers.bind(endpoints);
     }
 
-    fn spawn<Work>(&mut self, plugin_id: PluginId, work: impl FnOnce(Stages, Arc<PluginEntry>, Loaded) -> Work)
+    fn spawn<Work>(&mut self, plugin_id: PluginId, name: &'static str, work: impl FnOnce(Stages, Arc<PluginEntry>, Loaded) -> Work)
     where
         Work: Future<Output = Event> + Send + 'static,
     {
@@ -298,15 +304,19 @@ impl Reconciler {
         };
         let work = work(self.stages.clone(), in_progress.entry.clone(), loaded);
         let cancel = in_progress.cancel.clone();
+        let work = work.instrument(trace::stage(&in_progress.traced, name));
         self.running_stages.spawn(stage(plugin_id, cancel, Box::pin(work), |failed| Event::Initialised(failed.map(|_| ()))));
     }
 
     fn activate(&mut self, plugin_id: PluginId) {
-        let Some(InProgress { entry, begun, loaded: Some(loaded), endpoint: Some(endpoint), .. }) = self.attempts.remove(&plugin_id) else {
+        let Some(InProgress { entry, begun, loaded: Some(loaded), endpoint: Some(endpoint), traced, .. }) =
+            self.attempts.remove(&plugin_id)
+        else {
             return self.fleet.abandon(&plugin_id);
         };
         self.fleet.activate(&plugin_id);
         let replaced = self.serving.remove(&plugin_id);
+        trace::concluded(&traced, if replaced.is_some() { Attempt::Swapped } else { Attempt::Active });
         if let Some(replaced) = &replaced {
             self.remove_probes(replaced);
             self.stages.metrics.swapped(&plugin_id);

@@ -154,8 +154,11 @@ pub(super) const CONNECTIONS_WAITING: Metric =
 pub(super) const CONNECTION_TIMEOUTS: Metric =
     counter("database_connection_timeouts", &["pool"], "Callers who have got no connection in time");
 
+pub(super) const SPANS_EXPORTED: Metric = counter("trace_spans_exported", &[], "Spans that the collector has taken");
+pub(super) const SPANS_LOST: Metric = counter("trace_spans_lost", &["reason"], "Spans that the collector has not got");
+
 /// All of them, as the page shows them.
-pub(super) const ALL: [(&str, &[&Metric]); 8] = [
+pub(super) const ALL: [(&str, &[&Metric]); 9] = [
     ("The server", &[&BUILD, &REVISION, &ARTIFACT_UPLOADS]),
     (
         "Plugins",
@@ -180,6 +183,7 @@ pub(super) const ALL: [(&str, &[&Metric]); 8] = [
     ("Caches", &[&CACHE_READS, &CACHE_EVICTIONS, &CACHE_ENTRIES, &CACHE_BYTES, &CACHE_LIMIT]),
     ("Browsers", &[&SOCKETS_OPEN, &SIGNALS_SENT, &SIGNALS_DELIVERED, &SLOW_SOCKETS, &EVENT_STREAMS]),
     ("The database", &[&CONNECTIONS, &CONNECTIONS_LIMIT, &CONNECTIONS_WAITING, &CONNECTION_TIMEOUTS]),
+    ("Traces, where they are sent to a collector", &[&SPANS_EXPORTED, &SPANS_LOST]),
 ];
 
 /// What the values of labels are. Of none there can be more than plugins, or the list is closed.
@@ -206,7 +210,11 @@ const LABELS: [(&str, &str); 10] = [
         "`core`: the server's own work; `key_value`: key-value stores and settings of plugins; `plugins`: plugins with their own roles",
     ),
     ("provider", "id of the provider of the queues: `postgres`, `memory`"),
-    ("reason", "`unknown`: it does not count, or not any more; `too_many`: it was not looked at, since too many did not"),
+    (
+        "reason",
+        "`unknown`: it does not count, or not any more; `too_many`: it was not looked at, since too many did not. Of spans: `queue_full`: \
+         too many waited; `not_taken`: the collector did not take them",
+    ),
     ("state", "of a plugin: `Loading`, `Active`, `Failed`, `Blocked`, `Draining`; of a connection: `in_use`, `idle`"),
     ("version", "the release"),
     ("le", "upper bound of a histogram's bucket, in seconds"),

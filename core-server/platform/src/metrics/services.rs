@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::catalogue::{self, Metric};
+use crate::trace::SpansSoFar;
 
 /// Of what waits: plugins that have gone.
 const OTHER: &str = "other";
@@ -35,6 +36,8 @@ pub(crate) struct ServiceFigures {
     /// By name.
     pub(crate) pools: Vec<(&'static str, PoolUsage)>,
     pub(crate) event_streams: usize,
+    /// None: nobody collects traces.
+    pub(crate) spans: Option<SpansSoFar>,
 }
 
 /// Of one series.
@@ -52,6 +55,7 @@ impl Collector for ServiceFigures {
         self.encode_events(encoder)?;
         self.encode_caches(encoder)?;
         self.encode_pools(encoder)?;
+        self.encode_spans(encoder)?;
         gauge(self.event_streams as u64).encode(catalogue::EVENT_STREAMS.describe(encoder)?)
     }
 }
@@ -131,6 +135,13 @@ impl ServiceFigures {
         gauges(encoder, &catalogue::CACHE_ENTRIES, of(|usage| usage.entries))?;
         gauges(encoder, &catalogue::CACHE_BYTES, of(|usage| usage.bytes))?;
         gauge(self.cache_limit as u64).encode(catalogue::CACHE_LIMIT.describe(encoder)?)
+    }
+
+    fn encode_spans(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(SpansSoFar { exported, queue_full, not_taken }) = self.spans else { return Ok(()) };
+        ConstCounter::new(exported).encode(catalogue::SPANS_EXPORTED.describe(encoder)?)?;
+        let lost = [("queue_full", queue_full), ("not_taken", not_taken)];
+        counters(encoder, &catalogue::SPANS_LOST, lost.map(|(reason, spans)| (labels([("reason", reason)]), spans)))
     }
 
     fn encode_pools(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

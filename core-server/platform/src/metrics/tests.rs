@@ -9,6 +9,7 @@ use checkstack_events::EventCounts;
 use checkstack_jobs::{AttemptCounts, ProviderCounts, Waiting};
 
 use super::*;
+use crate::trace::SpansSoFar;
 
 fn id(id: &str) -> PluginId {
     id.parse().unwrap()
@@ -108,6 +109,7 @@ fn services() -> ServiceFigures {
         cache_limit: 6,
         pools: vec![("core", PoolUsage { most: 6, in_use: 2, idle: 1, waiting: 3, timeouts: 4 })],
         event_streams: 8,
+        spans: Some(SpansSoFar { exported: 1, queue_full: 2, not_taken: 3 }),
     }
 }
 
@@ -133,6 +135,9 @@ fn services_are_shown_by_plugins_that_may_be_named() {
         r#"checkstack_database_connection_timeouts_total{pool="core"} 4"#,
         "checkstack_cache_limit_bytes 6",
         "checkstack_event_streams_open 8",
+        "checkstack_trace_spans_exported_total 1",
+        r#"checkstack_trace_spans_lost_total{reason="queue_full"} 2"#,
+        r#"checkstack_trace_spans_lost_total{reason="not_taken"} 3"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }

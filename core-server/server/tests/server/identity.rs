@@ -61,7 +61,7 @@ impl<'a> Caller<'a> {
         Caller { pod, header: self.header.clone() }
     }
 
-    fn headers(&self) -> header::HeaderMap {
+    pub(crate) fn headers(&self) -> header::HeaderMap {
         self.header.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 

@@ -22,6 +22,8 @@ mod process;
 mod provider;
 mod queue;
 mod secrets;
+mod traces;
+mod upgrade;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;

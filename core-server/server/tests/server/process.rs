@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use checkstack_control_api::report::PluginSetDelivery;
 use checkstack_control_api::{SealingKey, SigningKey, paths, set_signature, token};
-use checkstack_plugin_package::PluginSet;
+use checkstack_plugin_package::{Digest, PluginSet};
 use tempfile::TempDir;
 
 use crate::packages::Package;
@@ -25,6 +26,7 @@ pub(crate) struct Pod {
     signing: SigningKey,
     address: String,
     environment: BTreeMap<&'static str, String>,
+    program: PathBuf,
 }
 
 /// The running program.
@@ -61,7 +63,8 @@ impl Pod {
             ("CHECKSTACK_STATE_DIR", path("state")),
             ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ]);
-        let pod = Self { database, directory, signing, own: "main", address: format!("http://{address}"), environment };
+        let program = env!("CARGO_BIN_EXE_checkstack-server").into();
+        let pod = Self { database, directory, signing, own: "main", address: format!("http://{address}"), environment, program };
         pod.write("keys/jwks.json", pod.signing.verifying_keys().to_json().unwrap().as_bytes());
         pod.write("keys/sealing.key", SealingKey::generate().unwrap().as_bytes());
         pod
@@ -81,7 +84,14 @@ impl Pod {
             signing: self.signing.clone(),
             address: format!("http://{address}"),
             environment,
+            program: self.program.clone(),
         }
+    }
+
+    /// Of another release.
+    pub(crate) fn of_program(mut self, program: &Path) -> Self {
+        self.program = program.into();
+        self
     }
 
     pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
@@ -120,7 +130,7 @@ impl Pod {
     }
 
     pub(crate) fn command(&self, command: &str) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_checkstack-server"));
+        let mut program = Command::new(&self.program);
         program.arg(command).env_clear().envs(&self.environment).stdin(Stdio::null()).stderr(Stdio::null());
         program
     }
@@ -150,6 +160,15 @@ impl Pod {
         let token = token::sign(&self.signing, NAME, "PUT", &path, Some(&package.entry.digest), SystemTime::now()).unwrap();
         let put = reqwest::Client::new().put(format!("{}{path}", self.address)).bearer_auth(token).body(package.bytes.clone());
         assert_eq!(put.send().await.unwrap().status(), 201);
+    }
+
+    /// As the operator does it.
+    pub(crate) async fn deliver(&self, set: &PluginSet) {
+        let body = serde_json::to_vec(&PluginSetDelivery { set: set.clone(), sealed_secrets: None }).unwrap();
+        let path = paths::PLUGIN_SET;
+        let token = token::sign(&self.signing, NAME, "PUT", path, Some(&Digest::of(&body)), SystemTime::now()).unwrap();
+        let put = reqwest::Client::new().put(self.url(path)).bearer_auth(token).body(body);
+        assert_eq!(put.send().await.unwrap().status(), 202);
     }
 }
 

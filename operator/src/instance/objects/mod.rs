@@ -7,6 +7,7 @@ mod plugin_set;
 mod pod;
 mod service;
 mod sign_in;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::{PodInputs, non_empty, non_empty_list, sign_in};
+use super::{PodInputs, non_empty, non_empty_list, sign_in, telemetry};
 use crate::names;
 
 /// Owner and group may read; nobody may write.
@@ -94,7 +94,12 @@ fn core_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Container {
             }),
             ..Lifecycle::default()
         }),
-        ..base_container(instance, inputs, mounts().into_iter().chain(mounts_of_core(instance)).collect())
+        ..base_container(
+            instance,
+            inputs,
+            mounts().into_iter().chain(mounts_of_core(instance)).collect(),
+            telemetry::environment(&instance.spec),
+        )
     }
 }
 
@@ -102,19 +107,19 @@ fn materialise_container(instance: &Checkstack, inputs: &PodInputs<'_>) -> Conta
     Container {
         name: names::MATERIALISE_CONTAINER.to_owned(),
         args: Some(vec!["materialise".to_owned()]),
-        ..base_container(instance, inputs, mounts())
+        ..base_container(instance, inputs, mounts(), Vec::new())
     }
 }
 
-/// What both containers have, with these mounts.
-fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>, mounts: Vec<VolumeMount>) -> Container {
+/// What both containers have, with these mounts and variables.
+fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>, mounts: Vec<VolumeMount>, variables: Vec<EnvVar>) -> Container {
     let spec = &instance.spec;
     let image = if spec.image.is_empty() { inputs.default_image } else { &spec.image };
     Container {
         image: Some(image.to_owned()),
         image_pull_policy: spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         command: Some(vec![SERVER.to_owned()]),
-        env: Some(environment(instance)),
+        env: Some(environment(instance, variables)),
         resources: Some(spec.resources.clone()).filter(|resources| *resources != ResourceRequirements::default()),
         security_context: Some(container_security()),
         // What it said last is part of the pod's status, and of what the operator says about it.
@@ -124,7 +129,7 @@ fn base_container(instance: &Checkstack, inputs: &PodInputs<'_>, mounts: Vec<Vol
     }
 }
 
-fn environment(instance: &Checkstack) -> Vec<EnvVar> {
+fn environment(instance: &Checkstack, more: Vec<EnvVar>) -> Vec<EnvVar> {
     let plain = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
     let database = &instance.spec.database.url_secret_ref;
     let database_url = EnvVarSource {
@@ -150,6 +155,7 @@ fn environment(instance: &Checkstack) -> Vec<EnvVar> {
         plain("CHECKSTACK_STATE_DIR", STATE_DIR.to_owned()),
     ];
     environment.extend(sign_in::environment(&instance.spec, OIDC_DIR).into_iter().map(|(name, value)| plain(name, value)));
+    environment.extend(more);
     // A name that occurs twice is refused by the API server; the operator's own settings win.
     let own: Vec<String> = environment.iter().map(|variable| variable.name.clone()).collect();
     environment.extend(instance.spec.pod_template.env.iter().filter(|variable| !own.contains(&variable.name)).cloned());

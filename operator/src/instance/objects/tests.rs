@@ -32,6 +32,11 @@ fn everything() -> Checkstack {
             "caBundleSecretRef": { "name": "sso-ca", "key": "tls.crt" },
         } },
         "secretsFrom": [{ "secretRef": { "name": "mail" } }, { "secretRef": { "name": "api" } }],
+        "telemetry": { "traces": {
+            "endpoint": "http://collector.monitoring.svc:4318",
+            "samplingRatio": 0.25,
+            "headersSecretRef": { "name": "collector" },
+        } },
         "rollout": { "progressDeadlineSeconds": 60 },
         "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
         "podTemplate": {

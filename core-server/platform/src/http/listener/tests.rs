@@ -86,6 +86,7 @@ impl Server {
             frontend: Frontend::new("/nowhere".into()),
             core: OnceLock::new(),
             metrics: metrics.clone(),
+            spans: None,
         });
         let id: PluginId = "large".parse().unwrap();
         let endpoint = Endpoint::new(
