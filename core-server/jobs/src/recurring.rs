@@ -122,6 +122,25 @@ impl Schedule {
         }
     }
 
+    /// The next slot, where `next` was it before the clock went back to `now`, by `by` or up to `uncertain` more: as much later as it was to be, so that
+    /// none is left out for long, and none comes twice because its time does.
+    pub(crate) fn after_clock_went_back(
+        &self,
+        next: Timestamp,
+        now: Timestamp,
+        by: Duration,
+        uncertain: Duration,
+    ) -> Result<Timestamp, QueueError> {
+        let earlier = |by: Duration| SignedDuration::try_from(by).ok().and_then(|by| next.checked_sub(by).ok()).unwrap_or(now).max(now);
+        match &self.recurrence {
+            Recurrence::Interval { .. } => Ok(earlier(by)),
+            Recurrence::Cron { pattern, time_zone } => {
+                let slot = self.next_by_clock(pattern, time_zone, earlier(by.saturating_add(uncertain)))?;
+                Ok(slot.min(next))
+            }
+        }
+    }
+
     /// The id of the run of a slot.
     pub(crate) fn run_id(&self, slot: Timestamp) -> String {
         format!("{}:{}", self.job_id, slot.as_millisecond())
@@ -254,6 +273,29 @@ mod tests {
         assert_eq!(schedule.next_run(slot, at("2025-12-31T00:00:00Z")).unwrap(), at("2026-01-01T00:01:00Z"));
         let delayed = Schedule { start_delay: Duration::from_secs(5), ..schedule };
         assert_eq!(delayed.first_run(slot).unwrap(), at("2026-01-01T00:00:05Z"));
+    }
+
+    #[test]
+    fn a_slot_is_neither_lost_nor_doubled_when_the_clock_goes_back() {
+        let (second, minute, hour) = (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(3600));
+        let every = |interval| Schedule::new("job", Value::Null, Recurrence::every(interval));
+        for (schedule, next, now, by, expected) in [
+            (every(minute), "10:00:30", "09:00:10", hour, "09:00:30"),
+            (every(hour), "10:59:00", "09:00:10", hour, "09:59:00"),
+            // It has just run, and its time comes again.
+            (cron("0 10 * * *", "UTC"), "34:00:00", "09:59:50", second * 20, "34:00:00"),
+            // Its last slot was ten minutes ago; the next is in fifty.
+            (cron("0 * * * *", "UTC"), "11:00:00", "09:10:00", hour, "10:00:00"),
+            (cron("* * * * * *", "UTC"), "10:00:01", "09:00:00", hour, "09:00:01"),
+            (cron("* * * * *", "UTC"), "10:01:00", "09:59:15", second * 50, "10:00:00"),
+        ] {
+            let time = |text: &str| {
+                let parts: Vec<i64> = text.split(':').map(|part| part.parse().unwrap()).collect();
+                at("2026-11-22T00:00:00Z") + SignedDuration::from_secs(parts[0] * 3600 + parts[1] * 60 + parts[2])
+            };
+            let moved = schedule.after_clock_went_back(time(next), time(now), by, second * 10).unwrap();
+            assert_eq!(moved, time(expected), "{schedule:?}");
+        }
     }
 
     #[test]

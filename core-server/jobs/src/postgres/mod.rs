@@ -1,12 +1,13 @@
 //! Jobs in PostgreSQL, in the schema [`MIGRATIONS`] names. They outlive every process, and all replicas share them.
 //!
 //! - A job is one row for each group. Workers claim rows with `FOR UPDATE SKIP LOCKED`, for a time, and renew the claim while they
-//!   run the job ([`claims`]). Only the database's clock counts.
+//!   run the job ([`claims`]). Only the database's clock counts, and [`clock`] notices when it is set.
 //! - Who adds jobs tells everybody with `NOTIFY` in the same transaction ([`enqueue`]); one connection of each process listens
 //!   ([`listener`]).
 //! - At most two connections are used besides it ([`connections`]).
 
 mod claims;
+mod clock;
 mod connections;
 mod enqueue;
 mod ephemeral;
@@ -50,6 +51,7 @@ pub const SCHEMA: &str = "checkstack_jobs";
 pub const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "jobs", include_str!("../../migrations/0001_jobs.sql")),
     (2, "ephemeral_groups", include_str!("../../migrations/0002_ephemeral_groups.sql")),
+    (4, "clock", include_str!("../../migrations/0004_clock.sql")),
 ];
 
 /// On which processes tell each other: `q` and the name of a queue, or `s` for schedules.
@@ -187,6 +189,9 @@ impl JobStore for PostgresStore {
     }
 
     async fn recover(&self) -> Result<u64, QueueError> {
+        if !self.clock_is_steady().await? {
+            return Ok(0);
+        }
         self.remove_groups_of_the_gone().await?;
         let adopted = self.adopt(None).await?;
         Ok(adopted.saturating_add(self.take_from_the_gone().await?))

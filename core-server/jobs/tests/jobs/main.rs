@@ -6,6 +6,7 @@
 #[path = "../../../platform/tests/platform/postgres.rs"]
 mod postgres;
 
+mod clock;
 mod contract;
 mod counts;
 mod groups;

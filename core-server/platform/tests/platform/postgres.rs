@@ -16,6 +16,7 @@ pub(crate) struct Postgres {
     directory: TempDir,
     port: u16,
     process: Mutex<Option<Process>>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A database of its own, with an owner that may create roles and is no superuser.
@@ -47,6 +48,11 @@ impl Postgres {
 
     /// A new server.
     pub(crate) fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// A new server with these variables in its environment.
+    pub(crate) fn start_with(environment: Vec<(&'static str, PathBuf)>) -> Self {
         let directory = tempfile::Builder::new().prefix("checkstack-postgres-").tempdir().unwrap();
         if is_root() {
             // PostgreSQL does not run as root.
@@ -61,7 +67,7 @@ impl Postgres {
             .arg(format!("--pwfile={}", password.display()))
             .arg(format!("--pgdata={}", data.display())));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { directory, port, process: Mutex::new(None) };
+        let server = Self { directory, port, process: Mutex::new(None), environment };
         server.run();
         server
     }
@@ -75,6 +81,7 @@ impl Postgres {
         {
             command.args(["-c", setting]);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         *self.process.lock().unwrap() = Some(Process::keep(command));
         let deadline = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
