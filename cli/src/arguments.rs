@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Make and check Checkstack plugins.
+/// Make and check Checkstack plugins, and clients of what they offer.
 #[derive(Debug, Parser)]
 #[command(name = "checkstack", version, about, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -20,6 +20,51 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Make a typed client of procedures
+    ///
+    /// One file, for another plugin or for a program outside. The source is the package of a plugin, or the description that a running
+    /// instance gives of all that it offers:
+    /// `curl -H "Authorization: Bearer ck_…" https://…/api/openapi.json | checkstack client - --language rust`
+    Client(ClientArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// The package of a plugin (.tgz), or an OpenAPI document of an instance; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) source: PathBuf,
+    /// What the client is written in
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub(crate) language: Language,
+    /// Who calls
+    #[arg(long = "for", value_enum, value_name = "CALLER", default_value_t = Caller::Http)]
+    pub(crate) caller: Caller,
+    /// Only the procedures of this plugin; may be given several times
+    #[arg(long = "plugin", value_name = "ID")]
+    pub(crate) plugins: Vec<String>,
+    /// Where to put it [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write nothing, and fail unless the file is there as it would be written
+    #[arg(long, requires = "out")]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// A module; it needs serde, serde_json, and over HTTP reqwest and thiserror; jiff where there are points in time
+    Rust,
+    /// A module that needs nothing
+    #[value(name = "typescript")]
+    TypeScript,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Caller {
+    /// Another plugin, through its SDK
+    Plugin,
+    /// A program outside, over HTTP
+    Http,
 }
 
 #[derive(Debug, Subcommand)]

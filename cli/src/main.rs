@@ -3,7 +3,9 @@
 //! Installed as `kubectl-checkstack` it is `kubectl checkstack`.
 
 mod arguments;
+mod client;
 mod componentise;
+mod describe;
 mod inspect;
 mod output;
 mod pack;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match arguments.command {
+        Command::Client(arguments) => client::run(&arguments),
         Command::Plugin { command: PluginCommand::Pack(arguments) } => pack::run(&arguments),
         Command::Plugin { command: PluginCommand::Inspect(arguments) } => inspect::run(&arguments),
     };

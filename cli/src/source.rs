@@ -165,7 +165,7 @@ pub(crate) fn read_package(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_file(path, archive::MAX_COMPRESSED_BYTES as u64)
 }
 
-fn read_file(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_file(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let mut content = Vec::new();
     let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     file.take(limit + 1).read_to_end(&mut content).with_context(|| format!("cannot read {}", path.display()))?;

@@ -45,6 +45,9 @@ pub fn document<'a>(offers: impl IntoIterator<Item = &'a Offer>, base_url: &str)
     })
 }
 
+/// What a query takes, for who makes a client.
+pub const INPUT: &str = "x-checkstack-input";
+
 /// Of a signed-in user.
 pub const SESSION_COOKIE: &str = "checkstack.session_token";
 
@@ -72,7 +75,11 @@ fn operation(offer: &Offer, path: &str, procedure: &OfferedProcedure, components
     if let Some(input) = &procedure.input {
         let schema = components.place(input, offer.plugin.as_ref(), &format!("{id}.Input"));
         match procedure.operation {
-            Operation::Query => fields.insert("parameters".into(), parameters(input, &schema, components)),
+            Operation::Query => {
+                fields.insert("parameters".into(), parameters(input, &schema, components));
+                // As a whole: parameters lose what is not a field, and calls of the other mount are not made of them.
+                fields.insert(INPUT.into(), schema)
+            }
             Operation::Mutation => {
                 let required = !input.is_valid(&json!({}));
                 let content = if procedure.takes_files { content_with_files(&schema) } else { content(&schema) };
@@ -414,6 +421,8 @@ mod tests {
             .collect();
         let expected = [("filter", false, "deepObject"), ("ids", false, "form"), ("limit", true, "form")];
         assert_eq!(said, expected.map(|(name, required, style)| (name.to_owned(), required, style.to_owned())));
+        let whole = &document["paths"]["/rest/catalog/systems/list"]["get"][INPUT];
+        assert_eq!((&whole["required"], &whole["properties"]["limit"]), (&json!(["limit"]), &json!({ "type": "integer" })));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::bindings::checkstack::plugin::plugins as host;
 use crate::{Response, http, percent};
@@ -56,6 +57,8 @@ pub struct Request {
 }
 
 /// Calls a procedure of another plugin. An input or output that is not there is `()`.
+///
+/// `checkstack client PACKAGE --language rust --for plugin` makes functions of the procedures of a plugin, with their types.
 pub fn call_procedure<O: DeserializeOwned>(plugin_id: &str, procedure: &str, input: &(impl Serialize + ?Sized)) -> Result<O, Error> {
     let answer = post(plugin_id, &format!("/{procedure}")).json(&Envelope { json: input }).send()?;
     output(&answer)
@@ -67,6 +70,33 @@ struct Envelope<T> {
     json: T,
 }
 
+/// An answer, with notes of types that JSON lacks: `[type, path…]`.
+#[derive(serde::Deserialize)]
+struct Noted {
+    #[serde(default)]
+    json: Value,
+    #[serde(default)]
+    meta: Vec<Vec<Value>>,
+}
+
+/// All such types are texts and arrays, which is what they are for serde; only a big integer, of type 0, is a text and should be a number.
+fn restore_big_integers(json: &mut Value, meta: &[Vec<Value>]) {
+    for note in meta {
+        let Some((kind, path)) = note.split_first() else { continue };
+        let place = path.iter().try_fold(&mut *json, |value, segment| match segment {
+            Value::String(name) => value.get_mut(name.as_str()),
+            index => value.get_mut(usize::try_from(index.as_u64()?).ok()?),
+        });
+        if let (Some(0), Some(place)) = (kind.as_u64(), place) {
+            let digits = place.as_str().unwrap_or_default();
+            let number = digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from));
+            if let Ok(number) = number {
+                *place = number;
+            }
+        }
+    }
+}
+
 #[derive(serde::Deserialize)]
 struct Refusal {
     code: String,
@@ -76,9 +106,9 @@ struct Refusal {
 fn output<O: DeserializeOwned>(answer: &Response) -> Result<O, Error> {
     let unexpected = |error: &dyn std::fmt::Display| Error::Unexpected(format!("the other plugin's answer is not as expected: {error}"));
     if answer.is_success() {
-        let whole: serde_json::Value = answer.json().map_err(|error| unexpected(&error))?;
-        let output = whole.get("json").cloned().unwrap_or_default();
-        return serde_json::from_value(output).map_err(|error| unexpected(&error));
+        let Noted { mut json, meta } = answer.json().map_err(|error| unexpected(&error))?;
+        restore_big_integers(&mut json, &meta);
+        return serde_json::from_value(json).map_err(|error| unexpected(&error));
     }
     match answer.json::<Envelope<Refusal>>() {
         Ok(Envelope { json: Refusal { code, message } }) if code == "SERVICE_UNAVAILABLE" => {
@@ -190,6 +220,8 @@ mod tests {
         assert_eq!(output(&answer(200, r#"{"json": [1, 2]}"#)), Ok(vec![1, 2]));
         assert_eq!(output(&answer(200, "{}")), Ok(()));
         assert!(matches!(output::<u8>(&answer(200, r#"{"json": "x"}"#)), Err(Error::Unexpected(_))));
+        let big = answer(200, r#"{"json": {"ids": ["18446744073709551615", "7"], "at": "2026"}, "meta": [[0, "ids", 0], [1, "at"], [0, "no"]]}"#);
+        assert_eq!(output::<Value>(&big), Ok(serde_json::json!({ "ids": [u64::MAX, "7"], "at": "2026" })));
         let refused = answer(404, r#"{"json": {"defined": false, "code": "NOT_FOUND", "status": 404, "message": "no such target"}}"#);
         assert_eq!(output::<()>(&refused), Err(Error::Refused { code: "NOT_FOUND".into(), message: "no such target".into() }));
         let later = answer(503, r#"{"json": {"code": "SERVICE_UNAVAILABLE", "message": "later"}}"#);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use schemars::generate::Contract;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -193,7 +194,7 @@ impl<P> Procedure<P> {
         I: DeserializeOwned + JsonSchema,
         O: Serialize + JsonSchema,
     {
-        let schemas = [("input", schema::<I>()), ("output", schema::<O>())];
+        let schemas = [("input", schema::<I>(Contract::Deserialize)), ("output", schema::<O>(Contract::Serialize))];
         let gives_nothing = schemas.iter().any(|(name, schema)| *name == "output" && schema.is_none());
         let mut described = Map::from_iter([("operation".to_owned(), json!(operation))]);
         described.extend(schemas.into_iter().filter_map(|(name, schema)| Some((name.to_owned(), schema?))));
@@ -268,9 +269,12 @@ impl<P> std::fmt::Debug for Procedures<P> {
     }
 }
 
-/// The schema of a type. None for one that holds nothing.
-fn schema<T: JsonSchema>() -> Option<Value> {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
+/// The schema of a type as it is read, or as it is written: then it says of more fields that they are there. None for one that holds nothing.
+fn schema<T: JsonSchema>(contract: Contract) -> Option<Value> {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.contract = contract;
+    });
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     // The name of the Rust type says nothing to a caller.
     schema.remove("title");

@@ -12,6 +12,7 @@ mod packages;
 mod postgres;
 
 mod cache;
+mod clients;
 mod dev_auth;
 mod fresh_pods;
 mod granted;

@@ -32,7 +32,7 @@ async fn described() -> (Pod, Server, String) {
     (pod, server, key)
 }
 
-async fn document(pod: &Pod, key: &str) -> Value {
+pub(crate) async fn document(pod: &Pod, key: &str) -> Value {
     let response = reqwest::Client::new().get(pod.url("/api/openapi.json")).bearer_auth(key).send().await.unwrap();
     assert_eq!(response.status(), 200);
     response.json().await.unwrap()
