@@ -1,20 +1,10 @@
 // What the plugin `uptime` knows.
 
-import { HostError, log, peers, ProcedureError } from "@checkstack/plugin-sdk";
+import { HostError, log, ProcedureError } from "@checkstack/plugin-sdk";
+import { uptime, type TargetSummary } from "./uptime.ts";
 
-/** One thing that should be up, as its procedure `targets` tells it. */
-export interface Target {
-  name: string;
-  state: "up" | "down" | "unknown";
-  /** RFC 3339; null before the first check. */
-  checkedAt: string | null;
-  latencyMs: number | null;
-  problem: string | null;
-  /** Within the window. */
-  checks: number;
-  /** 0 to 1. */
-  availability: number | null;
-}
+/** One thing that should be up, with what a visitor may see: not the URL. */
+export type Target = Pick<TargetSummary, "name" | "state" | "checkedAt" | "latencyMs" | "problem" | "checks" | "availability">;
 
 /** Either the targets, or why there are none to show. */
 export type TargetsOrProblem = { windowSeconds: number; targets: Target[] } | { problem: string };
@@ -22,8 +12,7 @@ export type TargetsOrProblem = { windowSeconds: number; targets: Target[] } | { 
 /** Never throws: a status page without targets still has announcements. */
 export function fetchTargets(): TargetsOrProblem {
   try {
-    const { windowSeconds, targets } = peers.callProcedure<{ windowSeconds: number; targets: Target[] }>("uptime", "targets");
-    if (!Array.isArray(targets)) return notAvailable("the answer of uptime has no targets");
+    const { windowSeconds, targets } = uptime.targets();
     return { windowSeconds, targets: targets.map(pick) };
   } catch (thrown) {
     if (thrown instanceof HostError || thrown instanceof ProcedureError) return notAvailable(thrown.message);
@@ -34,15 +23,14 @@ export function fetchTargets(): TargetsOrProblem {
 /** Has all targets checked that were not checked a moment ago. */
 export function checkNow(): void {
   try {
-    peers.callProcedure("uptime", "checks/run");
+    uptime.checksRun();
   } catch (thrown) {
     if (!(thrown instanceof HostError || thrown instanceof ProcedureError)) throw thrown;
     log.warn("uptime did not check its targets", { problem: thrown.message });
   }
 }
 
-/** What a visitor may see: not the URL. */
-function pick({ name, state, checkedAt, latencyMs, problem, checks, availability }: Target): Target {
+function pick({ name, state, checkedAt, latencyMs, problem, checks, availability }: TargetSummary): Target {
   return { name, state, checkedAt, latencyMs, problem, checks, availability };
 }
 

@@ -7,9 +7,9 @@ export interface Outcome {
   checkedAt: string;
   latencyMs: number;
   /** Why it is not up. */
-  problem?: string | null;
+  problem: string | null;
   /** None where there was no answer. */
-  status?: number | null;
+  status: number | null;
   target: string;
   up: boolean;
 }
@@ -19,18 +19,18 @@ export type State = "up" | "down" | "unknown";
 /** How a target is, and how it has been. */
 export interface TargetSummary {
   /** 0 to 1: the part of them that found it up. */
-  availability?: number | null;
+  availability: number | null;
   /** None before the first check, like what follows. */
-  checkedAt?: string | null;
+  checkedAt: string | null;
   /** Checks within the window. */
   checks: number;
-  latencyMs?: number | null;
+  latencyMs: number | null;
   /** Of those that found it up. */
-  meanLatencyMs?: number | null;
+  meanLatencyMs: number | null;
   name: string;
-  problem?: string | null;
+  problem: string | null;
   state: State;
-  status?: number | null;
+  status: number | null;
   url: string;
 }
 
