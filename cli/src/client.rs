@@ -34,6 +34,8 @@ pub(crate) fn run(arguments: &ClientArguments) -> anyhow::Result<()> {
     match &arguments.out {
         None => output::print(&client),
         Some(out) if arguments.check => check(out, &client),
+        // What is not changed keeps its time, by which build tools go.
+        Some(out) if fs::read_to_string(out).is_ok_and(|there| there == client) => Ok(()),
         Some(out) => fs::write(out, client).with_context(|| format!("cannot write {}", out.display())),
     }
 }

@@ -10,8 +10,8 @@ use wasmtime::component::{Component, Instance, Linker, Val};
 use wasmtime::{Config, Engine, OptLevel, Store, StoreLimits, StoreLimitsBuilder};
 
 const LIFECYCLE: &str = "checkstack:plugin/lifecycle";
-/// Instructions, roughly: seconds.
-const FUEL: u64 = 20_000_000_000;
+/// Instructions, roughly: a few seconds.
+const FUEL: u64 = 2_000_000_000;
 const MAX_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 
 /// The contract of a plugin, if it offers procedures.
@@ -52,7 +52,12 @@ fn describe(engine: &Engine, component: &Component, store: &mut Store<StoreLimit
 }
 
 /// `describe`, of whichever version of the world.
-fn function(engine: &Engine, component: &Component, store: &mut Store<StoreLimits>, instance: &Instance) -> wasmtime::Result<wasmtime::component::Func> {
+fn function(
+    engine: &Engine,
+    component: &Component,
+    store: &mut Store<StoreLimits>,
+    instance: &Instance,
+) -> wasmtime::Result<wasmtime::component::Func> {
     let missing = || wasmtime::Error::msg("it has no lifecycle.describe");
     let kind = component.component_type();
     let exports = kind.exports(engine);

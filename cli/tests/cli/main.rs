@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "tests of the sandbox need more")]
+#[path = "../../../core-server/wasm-host/tests/sandbox/guest.rs"]
+mod guest;
+
+mod client;
 mod inspect;
 mod pack;
 mod plugin_directory;

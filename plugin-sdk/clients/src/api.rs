@@ -110,10 +110,12 @@ fn takes_nothing(document: &Value, schema: &Value) -> bool {
     if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
         // One step: what refers further is rare, and only costs the caller an argument.
         let target = target(document, reference).filter(|target| target.get("$ref").is_none());
-        return fields.keys().all(|name| name == "$ref" || name == "description") && target.is_some_and(|target| takes_nothing(document, target));
+        return fields.keys().all(|name| name == "$ref" || name == "description")
+            && target.is_some_and(|target| takes_nothing(document, target));
     }
     let is_object = fields.get("type").is_none_or(|kind| kind == "object");
-    let has_more = ["anyOf", "oneOf", "allOf", "not", "if", "const", "enum", "minProperties"].iter().any(|keyword| fields.contains_key(*keyword));
+    let has_more =
+        ["anyOf", "oneOf", "allOf", "not", "if", "const", "enum", "minProperties"].iter().any(|keyword| fields.contains_key(*keyword));
     is_object && !has_more && fields.get("required").and_then(Value::as_array).is_none_or(Vec::is_empty)
 }
 
@@ -205,7 +207,10 @@ mod tests {
         let [uptime] = plugins.as_slice() else { panic!("{plugins:?}") };
         assert_eq!(uptime.left_out.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["upload", "watch"]);
         let [history] = uptime.procedures.as_slice() else { panic!("{uptime:?}") };
-        assert_eq!((history.path.as_str(), history.is_query, history.description.as_str()), ("targets/history", true, "History\n\nAll of it."));
+        assert_eq!(
+            (history.path.as_str(), history.is_query, history.description.as_str()),
+            ("targets/history", true, "History\n\nAll of it.")
+        );
         assert!(history.input.as_ref().unwrap().is_optional);
         assert_eq!(history.output, Some(json!({ "$ref": "#/$defs/TreeOutput" })));
         assert_eq!(uptime.types.keys().collect::<Vec<_>>(), ["Limit", "TreeOutput", "TreeOutputPropertiesChildren"]);
@@ -225,7 +230,12 @@ mod tests {
         let document = json!({ "components": { "schemas": { "A": { "type": "object", "required": ["a"] }, "B": { "type": "object" } } } });
         let optional = |schema: Value| takes_nothing(&document, &schema);
         assert!(optional(json!({ "type": "object", "properties": { "a": {} } })) && optional(json!({ "$ref": "#/components/schemas/B" })));
-        for other in [json!({ "type": "object", "required": ["a"] }), json!({ "type": "string" }), json!({ "$ref": "#/components/schemas/A" }), json!({ "oneOf": [] })] {
+        for other in [
+            json!({ "type": "object", "required": ["a"] }),
+            json!({ "type": "string" }),
+            json!({ "$ref": "#/components/schemas/A" }),
+            json!({ "oneOf": [] }),
+        ] {
             assert!(!optional(other.clone()), "{other}");
         }
     }

@@ -52,11 +52,10 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_language() {
-        assert_eq!((type_name("targets/history"), camel("targets/history"), snake("getLagStatus")), (
-            "TargetsHistory".into(),
-            "targetsHistory".into(),
-            "get_lag_status".into()
-        ));
+        assert_eq!(
+            (type_name("targets/history"), camel("targets/history"), snake("getLagStatus")),
+            ("TargetsHistory".into(), "targetsHistory".into(), "get_lag_status".into())
+        );
         assert_eq!((type_name("2nd"), camel("2nd"), snake("_")), ("T2nd".into(), "p2nd".into(), "p".into()));
     }
 

@@ -75,7 +75,10 @@ fn an_outsiders_client_in_typescript() {
     let text = made(Language::TypeScript, Caller::Outsider);
     assert!(text.contains("\nexport declare namespace shop {\n  /** One of them. */\n  export interface Item {\n"), "{text}");
     assert!(text.contains("    items: (input: shop.ItemsInput = {}, call?: CallOptions): Promise<shop.Item[]> => this.#caller.query(\"shop/items\", input, call),\n"), "{text}");
-    assert!(text.contains("    delete: (call?: CallOptions): Promise<string> => this.#caller.mutation(\"shop/delete\", undefined, call),\n"), "{text}");
+    assert!(
+        text.contains("    delete: (call?: CallOptions): Promise<string> => this.#caller.mutation(\"shop/delete\", undefined, call),\n"),
+        "{text}"
+    );
     assert!(text.contains("\nfunction encode(") && !text.contains("import "), "{text}");
 }
 
@@ -97,16 +100,29 @@ fn a_plugins_client_in_rust() {
 #[test]
 fn an_outsiders_client_in_rust() {
     let text = made(Language::Rust, Caller::Outsider);
-    for part in ["pub fn shop(&self) -> shop::Procedures<'_> {", "input: &types::ItemsDeleteInput,", "pub at: ::jiff::Timestamp,", "pub struct Client {"] {
+    for part in [
+        "pub fn shop(&self) -> shop::Procedures<'_> {",
+        "input: &types::ItemsDeleteInput,",
+        "pub at: ::jiff::Timestamp,",
+        "pub struct Client {",
+    ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
 }
 
 #[test]
 fn what_is_not_there_is_said() {
-    let refused = |caller, plugins: &[String]| generate(&document(), Options { language: Language::TypeScript, caller, plugins }).unwrap_err().to_string();
-    assert_eq!(refused(Caller::Outsider, &["none".into()]), "the description has no procedures of the plugin 'none'; it has those of other, shop");
-    assert_eq!(refused(Caller::Plugin, &[]), "the description has procedures of other, shop: say of which plugin the client is to be (--plugin)");
+    let refused = |caller, plugins: &[String]| {
+        generate(&document(), Options { language: Language::TypeScript, caller, plugins }).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(Caller::Outsider, &["none".into()]),
+        "the description has no procedures of the plugin 'none'; it has those of other, shop"
+    );
+    assert_eq!(
+        refused(Caller::Plugin, &[]),
+        "the description has procedures of other, shop: say of which plugin the client is to be (--plugin)"
+    );
     let options = Options { language: Language::Rust, caller: Caller::Outsider, plugins: &[] };
     assert_eq!(generate(&json!({ "paths": {} }), options).unwrap_err().to_string(), "the description has no procedures");
 }

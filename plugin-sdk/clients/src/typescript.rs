@@ -41,7 +41,9 @@ pub(crate) fn for_plugins(plugin: &Plugin) -> String {
     text += "import { peers } from \"@checkstack/plugin-sdk\";\n\n";
     text += &declarations;
     text += &documentation(
-        &format!("The procedures of the plugin `{id}`. They throw a `ProcedureError` when it says no, and a `HostError` when there is no answer."),
+        &format!(
+            "The procedures of the plugin `{id}`. They throw a `ProcedureError` when it says no, and a `HostError` when there is no answer."
+        ),
         "",
     );
     text += &format!("export const {} = {{\n", names::camel(id));
@@ -83,7 +85,8 @@ pub(crate) fn for_outsiders(plugins: &[Plugin]) -> String {
     text += &WIRE.replace("\nexport function", "\nfunction");
     text += "\n";
     text += &namespaces;
-    text += &documentation("Calls an instance. Calls throw a `CallError` when it says no, an `UnexpectedAnswer`, or what `fetch` throws.", "");
+    text +=
+        &documentation("Calls an instance. Calls throw a `CallError` when it says no, an `UnexpectedAnswer`, or what `fetch` throws.", "");
     text += "export class Client {\n  readonly #caller: Caller;\n\n  constructor(options: ClientOptions) {\n    this.#caller = new Caller(options);\n  }\n\n";
     text + &members + "}\n"
 }

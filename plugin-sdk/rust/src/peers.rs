@@ -220,7 +220,8 @@ mod tests {
         assert_eq!(output(&answer(200, r#"{"json": [1, 2]}"#)), Ok(vec![1, 2]));
         assert_eq!(output(&answer(200, "{}")), Ok(()));
         assert!(matches!(output::<u8>(&answer(200, r#"{"json": "x"}"#)), Err(Error::Unexpected(_))));
-        let big = answer(200, r#"{"json": {"ids": ["18446744073709551615", "7"], "at": "2026"}, "meta": [[0, "ids", 0], [1, "at"], [0, "no"]]}"#);
+        let big =
+            answer(200, r#"{"json": {"ids": ["18446744073709551615", "7"], "at": "2026"}, "meta": [[0, "ids", 0], [1, "at"], [0, "no"]]}"#);
         assert_eq!(output::<Value>(&big), Ok(serde_json::json!({ "ids": [u64::MAX, "7"], "at": "2026" })));
         let refused = answer(404, r#"{"json": {"defined": false, "code": "NOT_FOUND", "status": 404, "message": "no such target"}}"#);
         assert_eq!(output::<()>(&refused), Err(Error::Refused { code: "NOT_FOUND".into(), message: "no such target".into() }));

@@ -101,7 +101,11 @@ async fn a_client_in_rust_calls_an_instance() {
     if std::env::var_os("CHECKSTACK_UPDATE_CLIENTS").is_some() {
         std::fs::write(&there, &made).unwrap();
     }
-    assert!(std::fs::read_to_string(&there).unwrap() == made, "{} is of another contract: CHECKSTACK_UPDATE_CLIENTS=1 writes it", there.display());
+    assert!(
+        std::fs::read_to_string(&there).unwrap() == made,
+        "{} is of another contract: CHECKSTACK_UPDATE_CLIENTS=1 writes it",
+        there.display()
+    );
 
     let nobody = Client::new(&pod.url("/"));
     let sent = serde_json::to_value(everything()).unwrap();
@@ -118,7 +122,8 @@ async fn a_client_in_rust_calls_an_instance() {
     assert_eq!((refused.code, refused.status, refused.correlation_id.as_deref()), (ErrorCode::NotFound, 404, Some("client-test")));
     assert_eq!(refusal(nobody.secrets().list_secrets().await).code, ErrorCode::Unauthorized);
     let admin = nobody.clone().with_token(key);
-    let secret = |name: &str| SetSecretInput { name: name.into(), value: "hunter2-and-more".into(), description: Some("of a client".into()) };
+    let secret =
+        |name: &str| SetSecretInput { name: name.into(), value: "hunter2-and-more".into(), description: Some("of a client".into()) };
     let refused = refusal(admin.secrets().set_secret(&secret("not a name")).await);
     assert_eq!((refused.code, refused.issues()[0].path.as_slice()), (ErrorCode::BadRequest, [json!("name")].as_slice()));
     admin.secrets().set_secret(&secret("of-client")).await.unwrap();

@@ -37,7 +37,8 @@ impl Types {
             definitions.push((names.name(name.clone()), simplified(schema)));
         }
         let mut types = Self { space: TypeSpace::new(&settings), names, plugin: plugin.id.clone() };
-        let definitions = definitions.into_iter().map(|(name, schema)| Ok((name, types.schema(schema)?))).collect::<Result<Vec<_>, Error>>()?;
+        let definitions =
+            definitions.into_iter().map(|(name, schema)| Ok((name, types.schema(schema)?))).collect::<Result<Vec<_>, Error>>()?;
         types.guarded(|space| space.add_ref_types(definitions))?;
         Ok(types)
     }
@@ -130,7 +131,8 @@ fn native(fields: &Map<String, Value>) -> Option<Value> {
 
 fn integer(fields: &Map<String, Value>) -> Value {
     let mut simple = json!({ "type": "integer" });
-    let is_natural = ["minimum", "exclusiveMinimum"].iter().any(|bound| fields.get(*bound).and_then(Value::as_f64).is_some_and(|bound| bound >= 0.0));
+    let is_natural =
+        ["minimum", "exclusiveMinimum"].iter().any(|bound| fields.get(*bound).and_then(Value::as_f64).is_some_and(|bound| bound >= 0.0));
     if let Value::Object(simple) = &mut simple {
         if let Some(format) = fields.get("format").filter(|format| format.as_str().is_some_and(is_integer_format)) {
             simple.insert("format".to_owned(), format.clone());
@@ -170,7 +172,8 @@ fn shape(fields: &Map<String, Value>) -> Value {
 /// Of which anything may be one: then it is anything.
 fn alternatives(schemas: &[Value]) -> Value {
     let simple: Vec<Value> = schemas.iter().map(simplified).collect();
-    let is_anything = |schema: &Value| schema.as_object().map_or(schema == &json!(true), |fields| fields.keys().all(|name| name == "description"));
+    let is_anything =
+        |schema: &Value| schema.as_object().map_or(schema == &json!(true), |fields| fields.keys().all(|name| name == "description"));
     match simple.as_slice() {
         [one] => one.clone(),
         several if several.iter().any(is_anything) => json!(true),
@@ -211,7 +214,8 @@ fn typed(fields: &Map<String, Value>) -> Value {
         _ => Vec::new(),
     };
     // With its alternatives, it says nothing more.
-    let is_said_elsewhere = has(&["oneOf", "anyOf", "allOf", "$ref"]) && !has(&["properties", "additionalProperties", "items", "prefixItems"]);
+    let is_said_elsewhere =
+        has(&["oneOf", "anyOf", "allOf", "$ref"]) && !has(&["properties", "additionalProperties", "items", "prefixItems"]);
     match names.as_slice() {
         [] => json!(true),
         _ if is_said_elsewhere => json!(true),
@@ -244,7 +248,11 @@ fn array(fields: &Map<String, Value>) -> Value {
             let length = first.len() as u64;
             let is_tuple = number("minItems") == Some(length) && number("maxItems") == Some(length);
             let first: Vec<Value> = first.iter().map(simplified).collect();
-            if is_tuple { json!({ "type": "array", "items": first, "minItems": length, "maxItems": length }) } else { json!({ "type": "array" }) }
+            if is_tuple {
+                json!({ "type": "array", "items": first, "minItems": length, "maxItems": length })
+            } else {
+                json!({ "type": "array" })
+            }
         }
         (None, Some(items)) => json!({ "type": "array", "items": simplified(items) }),
         (None, None) => json!({ "type": "array" }),
@@ -254,7 +262,8 @@ fn array(fields: &Map<String, Value>) -> Value {
 fn object(fields: &Map<String, Value>) -> Value {
     let mut simple = Map::from_iter([("type".to_owned(), json!("object"))]);
     let properties = fields.get("properties").and_then(Value::as_object);
-    let properties: Map<String, Value> = properties.into_iter().flatten().map(|(name, schema)| (name.clone(), simplified(schema))).collect();
+    let properties: Map<String, Value> =
+        properties.into_iter().flatten().map(|(name, schema)| (name.clone(), simplified(schema))).collect();
     let rest = fields.get("additionalProperties").filter(|rest| rest.is_object());
     if let Some(rest) = rest {
         simple.insert("additionalProperties".to_owned(), simplified(rest));

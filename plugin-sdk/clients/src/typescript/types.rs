@@ -62,7 +62,9 @@ impl Types {
         let kind = self.read(schema);
         let documentation = documentation(description(schema), "");
         match &kind {
-            Type::Object(fields, _) if !fields.is_empty() => format!("{documentation}export interface {name} {}\n\n", kind.expression("", 0)),
+            Type::Object(fields, _) if !fields.is_empty() => {
+                format!("{documentation}export interface {name} {}\n\n", kind.expression("", 0))
+            }
             _ => format!("{documentation}export type {name} = {};\n\n", kind.expression("", 0)),
         }
     }
@@ -170,18 +172,22 @@ impl Types {
             kind: self.read(schema),
         };
         let properties: Vec<Field> = properties.into_iter().flatten().map(property).collect();
-        let patterns = fields.get("patternProperties").and_then(Value::as_object).map(|patterns| union(patterns.values().map(|schema| self.read(schema))));
+        let patterns = fields
+            .get("patternProperties")
+            .and_then(Value::as_object)
+            .map(|patterns| union(patterns.values().map(|schema| self.read(schema))));
         let rest = match (fields.get("additionalProperties"), patterns) {
             (Some(Value::Bool(false)), None) => properties.is_empty().then_some(NEVER),
             (Some(Value::Bool(false)), Some(patterns)) => Some(patterns),
-            // More fields than are known hurt nobody.
-            (None | Some(Value::Bool(true)), None) => properties.is_empty().then_some(UNKNOWN),
-            (None | Some(Value::Bool(true)), Some(_)) => Some(UNKNOWN),
+            // Others may be there, and nobody asks for them.
+            (None, None) => properties.is_empty().then_some(UNKNOWN),
+            (None, Some(_)) | (Some(Value::Bool(true)), _) => Some(UNKNOWN),
             (Some(rest), patterns) => Some(union([self.read(rest)].into_iter().chain(patterns))),
         };
         // TypeScript wants the others to be of a type that those with a name have, too.
         let rest = rest.map(|rest| {
-            let named = properties.iter().flat_map(|field| [Some(field.kind.clone()), (!field.is_required).then_some(Type::Known("undefined"))]);
+            let named =
+                properties.iter().flat_map(|field| [Some(field.kind.clone()), (!field.is_required).then_some(Type::Known("undefined"))]);
             Box::new(union([rest].into_iter().chain(named.flatten())))
         });
         Type::Object(properties, rest)
@@ -266,7 +272,8 @@ impl Type {
     pub(super) fn expression(&self, within: &str, depth: usize) -> String {
         let of = |kind: &Self| kind.expression(within, depth);
         // Beside an operator that binds more.
-        let operand = |kind: &Self| if matches!(kind, Self::Union(_) | Self::Intersection(_)) { format!("({})", of(kind)) } else { of(kind) };
+        let operand =
+            |kind: &Self| if matches!(kind, Self::Union(_) | Self::Intersection(_)) { format!("({})", of(kind)) } else { of(kind) };
         let joined = |kinds: &[Self], between: &str, one: &dyn Fn(&Self) -> String| kinds.iter().map(one).collect::<Vec<_>>().join(between);
         match self {
             Self::Known(name) => (*name).to_owned(),

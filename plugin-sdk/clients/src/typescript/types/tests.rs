@@ -18,7 +18,10 @@ fn a_type_says_what_its_schema_says() {
         (json!({ "type": "array", "items": { "type": ["string", "null"] } }), "(string | null)[]"),
         (json!({ "type": "array" }), "unknown[]"),
         (json!({ "type": "array", "prefixItems": [{ "type": "string" }], "minItems": 1, "maxItems": 1 }), "[string]"),
-        (json!({ "type": "array", "prefixItems": [{ "type": "string" }], "minItems": 1, "items": { "type": "null" } }), "[string, ...null[]]"),
+        (
+            json!({ "type": "array", "prefixItems": [{ "type": "string" }], "minItems": 1, "items": { "type": "null" } }),
+            "[string, ...null[]]",
+        ),
         (json!({ "type": "array", "prefixItems": [{ "type": "string" }], "items": { "type": "null" } }), "(string | null)[]"),
         (json!({ "type": "object" }), "{ [name: string]: unknown }"),
         (json!({ "type": "object", "additionalProperties": false }), "{ [name: string]: never }"),
