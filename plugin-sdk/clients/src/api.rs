@@ -50,6 +50,9 @@ pub enum InvalidDocument {
     /// No OpenAPI document.
     #[error("it is no OpenAPI document of an instance: it has no 'paths'")]
     NoPaths,
+    /// What would be written into a client as it is.
+    #[error("'{0}' is no path of a procedure: it consists of letters, digits, - and _, joined by /")]
+    Path(String),
     /// A reference to nothing.
     #[error("its reference '{0}' leads nowhere")]
     Reference(String),
@@ -60,7 +63,11 @@ pub(crate) fn read(document: &Value) -> Result<Vec<Plugin>, InvalidDocument> {
     let paths = document.get("paths").and_then(Value::as_object).ok_or(InvalidDocument::NoPaths)?;
     let mut operations: BTreeMap<&str, Vec<Operation<'_>>> = BTreeMap::new();
     for (path, item) in paths {
-        let Some((plugin, path)) = path.strip_prefix(MOUNT).and_then(|rest| rest.split_once('/')) else { continue };
+        let Some(whole) = path.strip_prefix(MOUNT) else { continue };
+        if !whole.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')) {
+            return Err(InvalidDocument::Path(path.clone()));
+        }
+        let Some((plugin, path)) = whole.split_once('/') else { continue };
         for (method, operation) in item.as_object().into_iter().flatten() {
             operations.entry(plugin).or_default().push(Operation { path, is_query: method == "get", json: operation });
         }
@@ -221,6 +228,8 @@ mod tests {
     #[test]
     fn what_is_no_description_is_refused() {
         assert_eq!(read(&json!({})).unwrap_err(), InvalidDocument::NoPaths);
+        let injected = json!({ "paths": { "/rest/a/b\"; evil()": {} } });
+        assert_eq!(read(&injected).unwrap_err(), InvalidDocument::Path("/rest/a/b\"; evil()".into()));
         let lost = json!({ "paths": { "/rest/a/b": { "get": { "x-checkstack-input": { "$ref": "#/components/schemas/a.B" } } } } });
         assert_eq!(read(&lost).unwrap_err(), InvalidDocument::Reference("#/components/schemas/a.B".into()));
     }

@@ -3,7 +3,7 @@
 //! The source is the OpenAPI document that the server makes of contracts (`checkstack_calls::openapi`): it is the same for parts of
 //! the server and for plugins in the sandbox. A client is one file.
 //!
-//! - [`api`](self) reads the document: what each plugin offers, with schemas whose names are those of types.
+//! - `api` reads the document: what each plugin offers, with schemas whose names are those of types.
 //! - In Rust, types are made by `typify`; in TypeScript by this crate ([decision 0025](../../../docs/decisions/0025-clients.md)).
 //! - How a call is made is not generated: a plugin calls through its SDK, an outsider's client has the same fixed part in all files.
 

@@ -28,17 +28,22 @@ impl Scope {
 
 /// Of a type.
 pub(crate) fn type_name(text: &str) -> String {
-    begins_with_a_letter(text.to_upper_camel_case(), 'T')
+    begins_with_a_letter(plain(text).to_upper_camel_case(), 'T')
 }
 
 /// `targets/history` as `targetsHistory`.
 pub(crate) fn camel(text: &str) -> String {
-    begins_with_a_letter(text.to_lower_camel_case(), 'p')
+    begins_with_a_letter(plain(text).to_lower_camel_case(), 'p')
 }
 
 /// `targets/history` as `targets_history`.
 pub(crate) fn snake(text: &str) -> String {
-    begins_with_a_letter(text.to_snake_case(), 'p')
+    begins_with_a_letter(plain(text).to_snake_case(), 'p')
+}
+
+/// Names of schemas may have anything in them.
+fn plain(text: &str) -> String {
+    text.replace(|character: char| !character.is_ascii_alphanumeric(), "_")
 }
 
 /// Paths and ids may begin with a digit, or have nothing that a name can have.
@@ -57,6 +62,7 @@ mod tests {
             ("TargetsHistory".into(), "targetsHistory".into(), "get_lag_status".into())
         );
         assert_eq!((type_name("2nd"), camel("2nd"), snake("_")), ("T2nd".into(), "p2nd".into(), "p".into()));
+        assert_eq!(type_name("a².ü \"b"), "AB");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use checkstack_calls::error::ErrorCode;
 use serde_json::json;
 
 use super::*;
@@ -107,6 +108,16 @@ fn an_outsiders_client_in_rust() {
         "pub struct Client {",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn kinds_of_refusals_are_those_of_the_wire() {
+    let (typescript, rust) = (made(Language::TypeScript, Caller::Outsider), made(Language::Rust, Caller::Outsider));
+    assert_eq!(typescript.matches("\n  | \"").count(), ErrorCode::ALL.len());
+    for code in ErrorCode::ALL {
+        assert!(typescript.contains(&format!("\n  | \"{}\"\n", code.as_str())), "{code:?}");
+        assert!(rust.contains(&format!("\n    {code:?},\n")), "{code:?}");
     }
 }
 

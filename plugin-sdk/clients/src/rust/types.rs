@@ -78,7 +78,7 @@ impl Types {
     }
 }
 
-/// Documentation of types without their schemas, which are three quarters of the text otherwise.
+/// Documentation of types without their schemas, which would be three quarters of the text.
 struct WithoutSchemas;
 
 impl VisitMut for WithoutSchemas {
@@ -91,6 +91,13 @@ impl VisitMut for WithoutSchemas {
             is_schema &= !line.contains("</details>");
             keep
         });
+        for attribute in attributes {
+            // As people write it.
+            if let Some(line) = documentation(attribute).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
+                let line = format!(" {line}");
+                *attribute = syn::parse_quote!(#[doc = #line]);
+            }
+        }
     }
 }
 

@@ -29,32 +29,32 @@ pub fn targets_history(
 }
 /// What its procedures take and give.
 pub mod types {
-    ///What a run of checks came to.
+    /// What a run of checks came to.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct ChecksRunOutput {
         pub checked: ::std::vec::Vec<Outcome>,
-        ///There was no time left for these; the next run begins with them.
+        /// There was no time left for these; the next run begins with them.
         pub postponed: ::std::vec::Vec<::std::string::String>,
-        ///Checked by another request a moment ago.
+        /// Checked by another request a moment ago.
         pub recent: ::std::vec::Vec<::std::string::String>,
     }
-    ///What came of one check.
+    /// What came of one check.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct Outcome {
         #[serde(rename = "checkedAt")]
         pub checked_at: ::std::string::String,
         #[serde(rename = "latencyMs")]
         pub latency_ms: u32,
-        ///Why it is not up.
+        /// Why it is not up.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub problem: ::std::option::Option<::std::string::String>,
-        ///None where there was no answer.
+        /// None where there was no answer.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub status: ::std::option::Option<u16>,
         pub target: ::std::string::String,
         pub up: bool,
     }
-    ///`State`
+    /// `State`
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -113,26 +113,26 @@ pub mod types {
             value.parse()
         }
     }
-    ///How a target is, and how it has been.
+    /// How a target is, and how it has been.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct TargetSummary {
-        ///0 to 1: the part of them that found it up.
+        /// 0 to 1: the part of them that found it up.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub availability: ::std::option::Option<f64>,
-        ///None before the first check, like what follows.
+        /// None before the first check, like what follows.
         #[serde(
             rename = "checkedAt",
             deserialize_with = "::std::option::Option::deserialize"
         )]
         pub checked_at: ::std::option::Option<::std::string::String>,
-        ///Checks within the window.
+        /// Checks within the window.
         pub checks: u64,
         #[serde(
             rename = "latencyMs",
             deserialize_with = "::std::option::Option::deserialize"
         )]
         pub latency_ms: ::std::option::Option<u32>,
-        ///Of those that found it up.
+        /// Of those that found it up.
         #[serde(
             rename = "meanLatencyMs",
             deserialize_with = "::std::option::Option::deserialize"
@@ -146,26 +146,26 @@ pub mod types {
         pub status: ::std::option::Option<u16>,
         pub url: ::std::string::String,
     }
-    ///Which history.
+    /// Which history.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct TargetsHistoryInput {
-        ///So many results at most.
+        /// So many results at most.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub limit: ::std::option::Option<u32>,
-        ///The name of a target.
+        /// The name of a target.
         pub target: ::std::string::String,
     }
-    ///`TargetsHistoryOutput`
+    /// `TargetsHistoryOutput`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct TargetsHistoryOutput {
         pub results: ::std::vec::Vec<Outcome>,
         pub target: ::std::string::String,
     }
-    ///`TargetsOutput`
+    /// `TargetsOutput`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     pub struct TargetsOutput {
         pub targets: ::std::vec::Vec<TargetSummary>,
-        ///Seconds over which availability and latency are computed.
+        /// Seconds over which availability and latency are computed.
         #[serde(rename = "windowSeconds")]
         pub window_seconds: u64,
     }

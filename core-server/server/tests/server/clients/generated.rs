@@ -288,10 +288,10 @@ pub mod echo {
     }
     /// What its procedures take and give.
     pub mod types {
-        ///`EchoChangedInput`
+        /// `EchoChangedInput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct EchoChangedInput {
-            ///A point in time.
+            /// A point in time.
             pub at: ::jiff::Timestamp,
             pub count: i64,
             pub ids: ::std::vec::Vec<::std::string::String>,
@@ -306,7 +306,7 @@ pub mod echo {
             #[serde(skip_serializing_if = "::std::option::Option::is_none")]
             pub until: ::std::option::Option<::jiff::Timestamp>,
         }
-        ///`EchoChangedInputShape`
+        /// `EchoChangedInputShape`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         #[serde(tag = "kind")]
         pub enum EchoChangedInputShape {
@@ -315,7 +315,7 @@ pub mod echo {
             #[serde(rename = "square")]
             Square { side: f64 },
         }
-        ///`EchoChangedInputState`
+        /// `EchoChangedInputState`
         #[derive(
             ::serde::Deserialize,
             ::serde::Serialize,
@@ -370,10 +370,10 @@ pub mod echo {
                 value.parse()
             }
         }
-        ///`EchoChangedOutput`
+        /// `EchoChangedOutput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct EchoChangedOutput {
-            ///A point in time.
+            /// A point in time.
             pub at: ::jiff::Timestamp,
             pub count: i64,
             pub ids: ::std::vec::Vec<::std::string::String>,
@@ -388,7 +388,7 @@ pub mod echo {
             #[serde(skip_serializing_if = "::std::option::Option::is_none")]
             pub until: ::std::option::Option<::jiff::Timestamp>,
         }
-        ///`EchoChangedOutputShape`
+        /// `EchoChangedOutputShape`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         #[serde(tag = "kind")]
         pub enum EchoChangedOutputShape {
@@ -397,7 +397,7 @@ pub mod echo {
             #[serde(rename = "square")]
             Square { side: f64 },
         }
-        ///`EchoChangedOutputState`
+        /// `EchoChangedOutputState`
         #[derive(
             ::serde::Deserialize,
             ::serde::Serialize,
@@ -452,10 +452,10 @@ pub mod echo {
                 value.parse()
             }
         }
-        ///`EchoInput`
+        /// `EchoInput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct EchoInput {
-            ///A point in time.
+            /// A point in time.
             pub at: ::jiff::Timestamp,
             pub count: i64,
             pub ids: ::std::vec::Vec<::std::string::String>,
@@ -470,7 +470,7 @@ pub mod echo {
             #[serde(skip_serializing_if = "::std::option::Option::is_none")]
             pub until: ::std::option::Option<::jiff::Timestamp>,
         }
-        ///`EchoInputShape`
+        /// `EchoInputShape`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         #[serde(tag = "kind")]
         pub enum EchoInputShape {
@@ -479,7 +479,7 @@ pub mod echo {
             #[serde(rename = "square")]
             Square { side: f64 },
         }
-        ///`EchoInputState`
+        /// `EchoInputState`
         #[derive(
             ::serde::Deserialize,
             ::serde::Serialize,
@@ -534,10 +534,10 @@ pub mod echo {
                 value.parse()
             }
         }
-        ///`EchoOutput`
+        /// `EchoOutput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct EchoOutput {
-            ///A point in time.
+            /// A point in time.
             pub at: ::jiff::Timestamp,
             pub count: i64,
             pub ids: ::std::vec::Vec<::std::string::String>,
@@ -552,7 +552,7 @@ pub mod echo {
             #[serde(skip_serializing_if = "::std::option::Option::is_none")]
             pub until: ::std::option::Option<::jiff::Timestamp>,
         }
-        ///`EchoOutputShape`
+        /// `EchoOutputShape`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         #[serde(tag = "kind")]
         pub enum EchoOutputShape {
@@ -561,7 +561,7 @@ pub mod echo {
             #[serde(rename = "square")]
             Square { side: f64 },
         }
-        ///`EchoOutputState`
+        /// `EchoOutputState`
         #[derive(
             ::serde::Deserialize,
             ::serde::Serialize,
@@ -616,7 +616,7 @@ pub mod echo {
                 value.parse()
             }
         }
-        ///`Node`
+        /// `Node`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct Node {
             pub children: ::std::vec::Vec<Node>,
@@ -698,43 +698,43 @@ pub mod secrets {
     }
     /// What its procedures take and give.
     pub mod types {
-        ///`DeleteSecretInput`
+        /// `DeleteSecretInput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct DeleteSecretInput {
             pub name: ::std::string::String,
         }
-        ///`DeleteSecretOutput`
+        /// `DeleteSecretOutput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct DeleteSecretOutput {
-            ///False: there was none in the database.
+            /// False: there was none in the database.
             pub deleted: bool,
         }
-        ///`Failure`
+        /// `Failure`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct Failure {
             pub name: ::std::string::String,
             pub problem: ::std::string::String,
         }
-        ///`ReencryptSecretsOutput`
+        /// `ReencryptSecretsOutput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct ReencryptSecretsOutput {
-            ///These cannot be decrypted, and are as they were.
+            /// These cannot be decrypted, and are as they were.
             pub failures: ::std::vec::Vec<Failure>,
-            ///So many were encrypted with another key.
+            /// So many were encrypted with another key.
             pub reencrypted: u32,
-            ///So many were encrypted with the current one.
+            /// So many were encrypted with the current one.
             pub unchanged: u32,
         }
-        ///`SecretInfo`
+        /// `SecretInfo`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct SecretInfo {
             pub description: ::std::string::String,
-            ///One of the same name is in the database, and does not count.
+            /// One of the same name is in the database, and does not count.
             #[serde(rename = "hidesStored")]
             pub hides_stored: bool,
             pub name: ::std::string::String,
             pub source: Source,
-            ///RFC 3339.
+            /// RFC 3339.
             #[serde(
                 rename = "updatedAt",
                 skip_serializing_if = "::std::option::Option::is_none"
@@ -746,18 +746,18 @@ pub mod secrets {
             )]
             pub updated_by: ::std::option::Option<::std::string::String>,
         }
-        ///`SetSecretInput`
+        /// `SetSecretInput`
         #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
         pub struct SetSecretInput {
-            ///For people. Left out, it stays as it is.
+            /// For people. Left out, it stays as it is.
             #[serde(skip_serializing_if = "::std::option::Option::is_none")]
             pub description: ::std::option::Option<::std::string::String>,
-            ///1 to 128 of the characters a-z, A-Z, 0-9, _ and -.
+            /// 1 to 128 of the characters a-z, A-Z, 0-9, _ and -.
             pub name: ::std::string::String,
-            ///64 KiB at most. What plugins write is shown without it, if it has four characters and more.
+            /// 64 KiB at most. What plugins write is shown without it, if it has four characters and more.
             pub value: ::std::string::String,
         }
-        ///Where a secret is.
+        /// Where a secret is.
         #[derive(
             ::serde::Deserialize,
             ::serde::Serialize,
@@ -771,10 +771,10 @@ pub mod secrets {
             PartialOrd
         )]
         pub enum Source {
-            ///In the database, encrypted.
+            /// In the database, encrypted.
             #[serde(rename = "database")]
             Database,
-            ///In a Secret that the instance's spec names.
+            /// In a Secret that the instance's spec names.
             #[serde(rename = "kubernetes")]
             Kubernetes,
         }
