@@ -24,7 +24,8 @@ fn types_are_written_and_read_as_the_other_plugin_does() {
         "name": "shop", "url": "http://shop", "state": "down", "checkedAt": null, "status": 503,
         "latencyMs": 12, "problem": "answered 503", "checks": 4, "availability": 0.75, "meanLatencyMs": 20.5,
     });
-    let output: TargetsOutput = serde_json::from_value(json!({ "windowSeconds": 60, "targets": [target], "ofALaterRelease": true })).unwrap();
+    let output: TargetsOutput =
+        serde_json::from_value(json!({ "windowSeconds": 60, "targets": [target], "ofALaterRelease": true })).unwrap();
     let shop = &output.targets[0];
     assert_eq!((shop.state, shop.status, shop.checks, shop.checked_at.as_deref()), (State::Down, Some(503), 4, None));
 }
