@@ -44,6 +44,11 @@ impl SealingKey {
         mac_key(self, "pending-sign-in")
     }
 
+    /// The key for what pods show the database when they change entities of plugins.
+    pub fn entity_changes_key(&self) -> MacKey {
+        mac_key(self, "entity-changes")
+    }
+
     /// A hash of secret content that can be shown: it changes with the content and tells nothing
     /// about it. `purpose` keeps equal contents of different meaning apart.
     pub fn checksum(&self, purpose: &str, content: &[u8]) -> String {
@@ -141,6 +146,7 @@ mod tests {
             password("uptime", 2),
             Digest::from_sha256(key(1).precompiled_code_key().tag(&[b"uptime"])).hex(),
             Digest::from_sha256(key(1).unpacked_package_key().tag(&[b"uptime"])).hex(),
+            Digest::from_sha256(key(1).entity_changes_key().tag(&[b"uptime"])).hex(),
             Digest::from_sha256(mac_key(&key(1), "secret-config-hash").tag(&[b"uptime"])).hex(),
             Digest::from_sha256(*bytes(&key(1), "database-password", &[])).hex(),
         ];

@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::diff::{MAX_FIELDS, MAX_STATE_BYTES, diff, state_of};
-    use crate::name::{MAX_ENTITY_ID_BYTES, MAX_KIND_BYTES};
+    use crate::name::{MAX_ENTITY_ID_BYTES, MAX_PLUGIN_KIND_BYTES};
 
     fn change(prev: Option<Value>, next: Option<Value>) -> EntityChanged {
         let states = [prev, next].map(|state| state.map(|state| state_of("health", "7", &state).unwrap()));
@@ -161,7 +161,7 @@ mod tests {
         assert!(bytes > MAX_STATE_BYTES - 1_000, "{bytes}");
         let delta = diff(Some(&prev), Some(&next)).unwrap();
         let actor = Actor::user("x".repeat(400), "x".repeat(400));
-        let (kind, id) = ("k".repeat(MAX_KIND_BYTES), "i".repeat(MAX_ENTITY_ID_BYTES));
+        let (kind, id) = ("k".repeat(MAX_PLUGIN_KIND_BYTES), "i".repeat(MAX_ENTITY_ID_BYTES));
         let position = Position { sequence: u64::MAX, occurred_at: Timestamp::MAX };
         let change = EntityChanged::new(&kind, &id, [Some(prev), Some(next)], delta, &actor, position);
         let bytes = serde_json::to_string(&change).unwrap().len();

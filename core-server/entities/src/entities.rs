@@ -51,6 +51,10 @@ impl Entities {
         Self { shared: Arc::new(Shared { store, bus, settings, turns: Turns::default(), registry: Mutex::default() }) }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
     }

@@ -68,6 +68,22 @@ pub enum EntityError {
         /// Which
         id: String,
     },
+    /// A plugin in the sandbox has as many entities of a kind as it may.
+    #[error("there are {most} entities of kind '{kind}' already, those included that were removed in the last 30 days")]
+    TooMany {
+        /// Of what kind
+        kind: String,
+        /// As many are allowed.
+        most: u32,
+    },
+    /// What the owner wrote has ended the transaction of the change: it may be committed, and was not told.
+    #[error("entity '{id}' of kind '{kind}' was changed, and that was not told: the statements of a change cannot end its transaction")]
+    TransactionEnded {
+        /// Of what kind
+        kind: String,
+        /// Which
+        id: String,
+    },
     /// The database does not answer, or others change the entity for too long. The same may work later; a change may have been made all the
     /// same if the answer to its commit is what is missing.
     #[error("the database of the entities does not answer: {0}")]

@@ -8,6 +8,7 @@
 //!   heard in their order ([`Position::order_after`] tells what is old, or missing).
 //! - **Transitions** say since when a field is what it is, and how often it has changed: [`EntityHandle::in_state_since`],
 //!   [`EntityHandle::transition_count`]. How many are kept is bounded ([`EntitySettings`]).
+//! - **Plugins in the sandbox** have kinds, too, `<plugin>.<name>`: [`PluginEntities`] does the same on a connection with the plugin's own role.
 //! - **Derivers** say which trigger events a change is: [`ChangeDeriver`].
 //!
 //! Why it is so is in `docs/decisions/0024-entities.md`.
@@ -26,6 +27,7 @@ mod listener;
 mod mutation;
 mod name;
 mod order;
+mod plugins;
 mod registry;
 mod settings;
 mod store;
@@ -41,8 +43,9 @@ pub use handle::EntityHandle;
 pub use kind::{EntityKind, KindDescription};
 pub use listener::ChangeListener;
 pub use mutation::{Mutated, PendingMutation};
-pub use name::{MAX_ENTITY_ID_BYTES, MAX_KIND_BYTES};
+pub use name::{MAX_ENTITY_ID_BYTES, MAX_KIND_BYTES, MAX_PLUGIN_KIND_BYTES, check_kind};
 pub use order::{Order, Position};
+pub use plugins::{InStateSince, LockedEntity, PluginEntities, PluginKey, Turn};
 pub use settings::EntitySettings;
 pub use store::{MIGRATIONS, SCHEMA};
 pub use sweep::Swept;

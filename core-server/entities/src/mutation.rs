@@ -29,7 +29,7 @@ pub struct PendingMutation<T, State> {
     pub value: T,
     /// None: the state is what it was.
     pub change: Option<EntityChanged<State>>,
-    emission: Option<Emission>,
+    pub(crate) emission: Option<Emission>,
 }
 
 /// What a change has to lead to.

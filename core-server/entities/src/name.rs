@@ -4,11 +4,16 @@ use crate::error::EntityError;
 
 /// Most bytes of the name of a kind.
 pub const MAX_KIND_BYTES: usize = 63;
+/// Most bytes of the name of a kind of a plugin in the sandbox: its id, a dot, and a name as of any kind.
+pub const MAX_PLUGIN_KIND_BYTES: usize = MAX_KIND_BYTES + 1 + MAX_KIND_BYTES;
 /// Most bytes of the id of an entity.
 pub const MAX_ENTITY_ID_BYTES: usize = 400;
 
 /// Lower-case letters, digits and `-`, beginning with a letter: `satellite-connection`.
-pub(crate) fn check_kind(kind: &str) -> Result<(), EntityError> {
+///
+/// # Errors
+/// [`EntityError::Invalid`].
+pub fn check_kind(kind: &str) -> Result<(), EntityError> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins_well = kind.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
     match begins_well && kind.len() <= MAX_KIND_BYTES && kind.bytes().all(plain) {

@@ -19,7 +19,8 @@ use crate::order::Position;
 pub const SCHEMA: &str = "checkstack_entities";
 /// Steps that make the schema and bring it up to date: number, name, text. Whoever runs them makes the schema before, and sees to it that one
 /// replica does so at a time.
-pub const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "entities", include_str!("../migrations/0001_entities.sql"))];
+pub const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "entities", include_str!("../migrations/0001_entities.sql")), (2, "plugins", include_str!("../migrations/0002_plugins.sql"))];
 
 /// A transaction that the database undoes when nothing is heard of it for a few seconds: should this process be stopped in the middle, others
 /// go on without it. Nor does it wait on for a lock when nobody waits for it any more.
@@ -66,6 +67,8 @@ const COUNT: &str = "
     WHERE kind = $1 AND entity_id = $2 AND field = $3 AND from_value IS NOT NULL AND to_value IS NOT NULL
         AND transitioned_at > now() - make_interval(secs => $4)";
 
+/// A plugin in the sandbox has a role that may call functions.
+const DISMISS: &str = "SELECT checkstack_entities.dismiss_plugin($1)";
 const FORGET: &str = "DELETE FROM checkstack_entities.entities WHERE plugin_id = $1";
 
 /// Connections that are used at once: others use the pool, too, and changes of an entity that another replica holds wait on one.
@@ -148,6 +151,7 @@ impl Store {
     pub(crate) async fn forget(&self, plugin: &Subscriber) -> Result<u64, EntityError> {
         let forget = async {
             let mut connection = self.take().await?;
+            sqlx::query(DISMISS).bind(plugin.as_str()).execute(&mut *connection).await?;
             let forgotten = sqlx::query(FORGET).bind(plugin.as_str()).execute(&mut *connection).await?;
             connection.rest();
             Ok(forgotten.rows_affected())
@@ -189,27 +193,33 @@ pub(crate) async fn unmake(connection: &mut PgConnection, kind: &str, id: &str) 
 /// Of an entity that is locked. `keep` changes of it keep their transitions.
 pub(crate) async fn record(connection: &mut PgConnection, change: &NewChange<'_>, keep: u32) -> Result<Position, EntityError> {
     let NewChange { kind, id, owner, delta, present: [before, after] } = change;
-    let values = |there: bool, of: fn(&crate::FieldChange) -> &Value| -> Vec<Option<String>> {
-        delta.values().map(|field| there.then(|| of(field).to_string())).collect()
-    };
     let (sequence, microseconds): (i64, i64) = sqlx::query_as(RECORD)
         .bind(kind)
         .bind(id)
         .bind(owner.as_str())
         .bind(after)
         .bind(delta.keys().map(String::as_str).collect::<Vec<_>>())
-        .bind(values(*before, |field| &field.from))
-        .bind(values(*after, |field| &field.to))
+        .bind(values(delta, *before, |field| &field.from))
+        .bind(values(delta, *after, |field| &field.to))
         .bind(i64::from(keep))
         .fetch_one(connection)
         .await?;
     Ok(Position { sequence: u64::try_from(sequence).unwrap_or_default(), occurred_at: timestamp(microseconds) })
 }
 
+/// One side of a difference as JSON texts, where the entity was there.
+pub(crate) fn values(delta: &Delta, there: bool, of: fn(&crate::FieldChange) -> &Value) -> Vec<Option<String>> {
+    delta.values().map(|field| there.then(|| of(field).to_string())).collect()
+}
+
 pub(crate) async fn newest(connection: &mut PgConnection, kind: &str, id: &str, field: &str) -> Result<Option<Newest>, EntityError> {
     let newest = sqlx::query_as(NEWEST).bind(kind).bind(id).bind(field);
-    let newest: Option<(Option<String>, i64, f64)> = newest.fetch_optional(connection).await?;
-    let Some((value, at, ago)) = newest else { return Ok(None) };
+    newest_of(field, newest.fetch_optional(connection).await?)
+}
+
+/// Of a row: value, microseconds since 1970, seconds that have passed.
+pub(crate) fn newest_of(field: &str, row: Option<(Option<String>, i64, f64)>) -> Result<Option<Newest>, EntityError> {
+    let Some((value, at, ago)) = row else { return Ok(None) };
     let value = value.map(|value| serde_json::from_str(&value)).transpose();
     let value = value.map_err(|problem| EntityError::Refused(format!("a value of field '{field}' is not JSON: {problem}")))?;
     Ok(Some(Newest { value, at: timestamp(at), ago: Duration::try_from_secs_f64(ago).unwrap_or_default() }))
@@ -222,7 +232,7 @@ pub(crate) async fn count(connection: &mut PgConnection, kind: &str, id: &str, f
 }
 
 /// Of microseconds since 1970; PostgreSQL's times all are within the calendar.
-fn timestamp(microseconds: i64) -> Timestamp {
+pub(crate) fn timestamp(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

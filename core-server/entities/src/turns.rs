@@ -22,7 +22,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// To be dropped when the change is made and told.
+    /// To be dropped when the change is made and told. None: there is no such place, which does not come to pass.
     pub(crate) async fn take(&self, kind: &str, id: &str) -> Option<MutexGuard<'_, ()>> {
         let hash = self.hasher.hash_one((kind, id));
         let place = usize::try_from(hash % PLACES as u64).unwrap_or_default();

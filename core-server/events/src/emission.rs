@@ -1,6 +1,6 @@
 //! Emitting with a transaction of the caller.
 
-use checkstack_jobs::Publication;
+use checkstack_jobs::{Draft, DraftRow, Publication};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -41,6 +41,49 @@ impl EventBus {
         let publication = queues.publish_in(transaction, &queue_name(hook)?, data).await?;
         Ok(Emission { bus: self.clone(), hook: hook.clone(), publication })
     }
+}
+
+/// An event that a function of the database emits with the rights of the server, on a connection whose role has none: see
+/// [`checkstack_jobs::Draft`].
+#[must_use = "nothing is emitted by a draft"]
+pub struct EmissionDraft {
+    bus: EventBus,
+    hook: HookId,
+    draft: Draft,
+}
+
+impl EventBus {
+    /// As [`EventBus::emit_in`], by a function of the database, which has the name of the queue of [`queue_of`] itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn draft(&self, hook: &HookId, payload: Value, actor: &Actor) -> Result<EmissionDraft, EventError> {
+        let queues = self.queues()?;
+        let data = envelope::seal(hook, payload, actor)?;
+        let draft = queues.draft(&queue_name(hook)?, data).await?;
+        Ok(EmissionDraft { bus: self.clone(), hook: hook.clone(), draft })
+    }
+}
+
+impl EmissionDraft {
+    /// What the function is given. None: the provider is not in the database, and the event is emitted by [`Emission::committed`].
+    pub fn row(&self) -> Option<DraftRow<'_>> {
+        self.draft.row()
+    }
+
+    /// The function was called, and so many groups get the event; or there was no row.
+    pub fn published(self, groups: u64) -> Emission {
+        let Self { bus, hook, draft } = self;
+        Emission { bus, hook, publication: draft.published(groups) }
+    }
+}
+
+/// The queue that has the events of a hook, for functions of the database that publish some.
+///
+/// # Errors
+/// [`EventError::Queue`]: a fault of who defines the hook.
+pub fn queue_of(hook: &HookId) -> Result<String, EventError> {
+    Ok(queue_name(hook)?.to_string())
 }
 
 impl Emission {

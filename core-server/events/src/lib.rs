@@ -56,7 +56,7 @@ mod subscription;
 pub use bus::{Emitted, EventBus, plugin_of_group};
 pub use checkstack_jobs::HandlerError as ListenerError;
 pub use counts::EventCounts;
-pub use emission::Emission;
+pub use emission::{Emission, EmissionDraft, queue_of};
 pub use envelope::{Actor, MAX_PAYLOAD_BYTES};
 pub use error::EventError;
 pub use hook::{Hook, HookId, MAX_HOOK_BYTES, MAX_SUBSCRIBER_BYTES, Subscriber};

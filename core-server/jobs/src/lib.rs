@@ -57,7 +57,7 @@ pub use job::{
 };
 pub use lag::{LagSeverity, LagThresholds, lag_severity};
 pub use listing::{HISTORY, JobPage, JobQuery, JobState, JobSummary, MAX_LISTED, MAX_OFFSET, QueueStats, Scope, Waiting};
-pub use manager::{ActiveBackend, Consumer, MAX_QUEUES, Patience, Publication, Queue, QueueManager, Switched};
+pub use manager::{ActiveBackend, Consumer, Draft, DraftRow, MAX_QUEUES, Patience, Publication, Queue, QueueManager, Switched};
 pub use recurring::{MAX_SCHEDULES, Recurrence, RecurringJob, SHORTEST_INTERVAL, Schedule};
 pub use retry::RetryDelays;
 pub use timings::Timings;

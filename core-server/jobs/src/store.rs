@@ -146,6 +146,12 @@ pub trait JobStore: Send + Sync + 'static {
         Err(QueueError::NotTransactional)
     }
 
+    /// Groups that are too full for one more job, for who publishes by the function `checkstack_jobs.publish` in a transaction of the
+    /// store's database.
+    async fn full_groups(&self, _: &QueueName) -> Result<Vec<String>, QueueError> {
+        Err(QueueError::NotTransactional)
+    }
+
     /// From now on the group gets the jobs of the queue. A durable one is remembered, and has the jobs that wait for a first group. An
     /// ephemeral one begins without jobs, and ends when it is forgotten or was not renewed.
     async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError>;

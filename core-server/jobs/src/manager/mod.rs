@@ -16,7 +16,7 @@ pub use checkstack_backends::ActiveBackend;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedRwLockReadGuard};
 
-pub use publication::Publication;
+pub use publication::{Draft, DraftRow, Publication};
 use queue::Remembered;
 pub use queue::{Consumer, Queue};
 pub use switch::Switched;

@@ -50,6 +50,59 @@ impl QueueManager {
     }
 }
 
+/// A job that a function of the database publishes with the rights of the server, on a connection whose role has none: the function is given
+/// [`Self::row`], calls `checkstack_jobs.publish` within its transaction, and [`Self::published`] is told what that returned.
+#[must_use = "nothing is published by a draft"]
+pub struct Draft {
+    shared: Arc<Shared>,
+    queue: QueueName,
+    job: CheckedJob,
+    within: Option<(Weak<Engine>, Vec<String>)>,
+}
+
+/// What `checkstack_jobs.publish` is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftRow<'d> {
+    /// The id of the job
+    pub id: &'d str,
+    /// JSON
+    pub data: &'d str,
+    /// Groups that do not get it
+    pub left_out: &'d [String],
+}
+
+impl QueueManager {
+    /// A job to be published by a function of the database: see [`Draft`].
+    ///
+    /// # Errors
+    /// As [`Self::publish_in`].
+    pub async fn draft(&self, queue: &QueueName, data: Value) -> Result<Draft, QueueError> {
+        let job = CheckedJob::new(queue, &NewJob::new(data))?;
+        let engine = self.shared.engine().await?;
+        let within = match engine.store().full_groups(queue).await {
+            Ok(full) => Some((Arc::downgrade(&engine.0), full)),
+            Err(QueueError::NotTransactional) => None,
+            Err(problem) => return Err(problem),
+        };
+        Ok(Draft { shared: self.shared.clone(), queue: queue.clone(), job, within })
+    }
+}
+
+impl Draft {
+    /// None: the provider keeps its jobs elsewhere, and nothing is to be published within the transaction.
+    pub fn row(&self) -> Option<DraftRow<'_>> {
+        let (_, left_out) = self.within.as_ref()?;
+        Some(DraftRow { id: &self.job.id, data: &self.job.data, left_out })
+    }
+
+    /// The function was called, for so many groups, or there was no row.
+    pub fn published(self, groups: u64) -> Publication {
+        let Self { shared, queue, job, within } = self;
+        let within = within.map(|(engine, full)| Within { engine, published: Published { groups, full } });
+        Publication { shared, queue, job, within }
+    }
+}
+
 impl Publication {
     /// Whether the job is there at the moment in which the transaction is committed, and not only after [`Self::committed`].
     pub fn is_transactional(&self) -> bool {

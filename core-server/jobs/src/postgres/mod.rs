@@ -51,6 +51,7 @@ pub const SCHEMA: &str = "checkstack_jobs";
 pub const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "jobs", include_str!("../../migrations/0001_jobs.sql")),
     (2, "ephemeral_groups", include_str!("../../migrations/0002_ephemeral_groups.sql")),
+    (3, "publish", include_str!("../../migrations/0003_publish.sql")),
     (4, "clock", include_str!("../../migrations/0004_clock.sql")),
 ];
 
@@ -151,6 +152,10 @@ impl JobStore for PostgresStore {
 
     async fn publish_in(&self, connection: &mut PgConnection, queue: &QueueName, job: &CheckedJob) -> Result<Published, QueueError> {
         self.add_for_present_in(connection, queue, job).await
+    }
+
+    async fn full_groups(&self, queue: &QueueName) -> Result<Vec<String>, QueueError> {
+        self.groups_without_room(queue).await
     }
 
     async fn join(&self, queue: &QueueName, group: &str, lifetime: GroupLifetime) -> Result<(), QueueError> {

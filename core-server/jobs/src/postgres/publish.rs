@@ -44,26 +44,45 @@ impl PostgresStore {
         self.connections.answer(self.insert_for_present(connection, queue, job)).await
     }
 
+    /// Without a question where it is known that there is room.
+    pub(super) async fn groups_without_room(&self, queue: &QueueName) -> Result<Vec<String>, QueueError> {
+        if self.depths.has_room(queue, 1, self.max_queue_size) {
+            return Ok(Vec::new());
+        }
+        let count = self.connections.answer(async {
+            let mut connection = self.connections.take().await?;
+            let full = self.count_full(&mut connection, queue).await?;
+            connection.rest();
+            Ok(full)
+        });
+        count.await
+    }
+
+    async fn count_full(&self, connection: &mut PgConnection, queue: &QueueName) -> Result<Vec<String>, sqlx::Error> {
+        let depths: Vec<(String, i64)> = sqlx::query_as(DEPTHS).bind(queue.as_str()).fetch_all(connection).await?;
+        let (mut full, mut deepest) = (Vec::new(), 0);
+        for (group, depth) in depths {
+            match usize::try_from(depth).unwrap_or(usize::MAX) {
+                depth if depth < self.max_queue_size => deepest = deepest.max(depth),
+                _ => full.push(group),
+            }
+        }
+        if full.is_empty() {
+            self.depths.note(queue, deepest.saturating_add(1));
+        }
+        Ok(full)
+    }
+
     async fn insert_for_present(
         &self,
         connection: &mut PgConnection,
         queue: &QueueName,
         job: &CheckedJob,
     ) -> Result<Published, sqlx::Error> {
-        let mut full = Vec::new();
-        if !self.depths.has_room(queue, 1, self.max_queue_size) {
-            let depths: Vec<(String, i64)> = sqlx::query_as(DEPTHS).bind(queue.as_str()).fetch_all(&mut *connection).await?;
-            let mut deepest = 0;
-            for (group, depth) in depths {
-                match usize::try_from(depth).unwrap_or(usize::MAX) {
-                    depth if depth < self.max_queue_size => deepest = deepest.max(depth),
-                    _ => full.push(group),
-                }
-            }
-            if full.is_empty() {
-                self.depths.note(queue, deepest.saturating_add(1));
-            }
-        }
+        let full = match self.depths.has_room(queue, 1, self.max_queue_size) {
+            true => Vec::new(),
+            false => self.count_full(connection, queue).await?,
+        };
         let (groups, _): (i64, Option<String>) = sqlx::query_as(PUBLISH)
             .bind(queue.as_str())
             .bind(&job.id)
@@ -75,5 +94,16 @@ impl PostgresStore {
             .fetch_one(connection)
             .await?;
         Ok(Published { groups: u64::try_from(groups).unwrap_or(0), full })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_tells_those_who_listen() {
+        let function = include_str!("../../migrations/0003_publish.sql");
+        assert!(function.contains(&format!("pg_notify('{CHANNEL}', 'q' || the_queue)")));
     }
 }
