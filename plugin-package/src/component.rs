@@ -14,8 +14,22 @@ pub const WORLD_VERSION: Version = Version::new(0, 2, 0);
 pub const WORLD_PACKAGE: &str = "checkstack:plugin";
 
 /// The interfaces that the world `plugin` imports: what a plugin may use.
-pub const IMPORTS: &[&str] =
-    &["cache", "clock", "config", "events", "http-client", "jobs", "key-value", "log", "plugins", "settings", "signals", "sql", "types"];
+pub const IMPORTS: &[&str] = &[
+    "cache",
+    "clock",
+    "config",
+    "entities",
+    "events",
+    "http-client",
+    "jobs",
+    "key-value",
+    "log",
+    "plugins",
+    "settings",
+    "signals",
+    "sql",
+    "types",
+];
 
 /// The interfaces that the world `plugin` exports: what a plugin must have.
 pub const EXPORTS: &[&str] = &["handler", "lifecycle", "listener", "procedures", "readiness", "worker"];

@@ -315,6 +315,7 @@ impl Platform {
             table: self.shared.table.clone(),
             metrics: self.shared.metrics.clone(),
             events: events.clone(),
+            entities: entities.clone(),
             signals: signals.bus().clone(),
             caches: caches.clone(),
             queues: queues.clone(),

@@ -151,6 +151,7 @@ fn services(config: Map<String, Value>) -> Result<PluginServices, Box<dyn Error>
         sql: None,
         jobs: None,
         events: None,
+        entities: None,
         signals: Arc::new(PluginSignals::new(no_signals(), "measured".parse()?)),
         cache: CacheManager::new().scope("measured".parse()?),
         peers: Arc::new(NoPeers),

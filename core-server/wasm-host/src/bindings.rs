@@ -25,6 +25,7 @@ wasmtime::component::bindgen!({
         "checkstack:plugin/plugins": async,
         "checkstack:plugin/jobs": async,
         "checkstack:plugin/events": async,
+        "checkstack:plugin/entities": async,
         "checkstack:plugin/cache": async,
         "checkstack:plugin/signals": async,
     },

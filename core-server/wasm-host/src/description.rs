@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 
 use checkstack_control_api::report::PluginReason;
-use checkstack_events::HookId;
-use checkstack_platform::plugin::{Delivery, Description, PluginFailure, ProbeDescription, QueueDescription, SubscriptionDescription};
+use checkstack_platform::plugin::{
+    Delivery, Description, EntityKindDescription, PluginFailure, ProbeDescription, QueueDescription, SubscriptionDescription,
+};
 
 use crate::bindings::exports::checkstack::plugin::lifecycle::{
-    Delivery as GuestDelivery, Description as GuestDescription, Probe as GuestProbe, Queue as GuestQueue, Subscription as GuestSubscription,
+    Delivery as GuestDelivery, Description as GuestDescription, EntityKind as GuestEntityKind, Probe as GuestProbe, Queue as GuestQueue,
+    Subscription as GuestSubscription,
 };
 use crate::messages;
 
 const MAX_PROBES: usize = 32;
 const MAX_QUEUES: usize = 8;
 const MAX_SUBSCRIPTIONS: usize = 32;
+const MAX_ENTITY_KINDS: usize = 8;
+const MAX_SCHEMA_BYTES: usize = 16 * 1024;
+const MAX_QUERY_BYTES: usize = 16 * 1024;
 /// Of a probe, a queue or a worker group.
 const MAX_NAME_BYTES: usize = 63;
 const MAX_CONCURRENCY: u32 = 100;
@@ -21,7 +26,7 @@ const MAX_RETRIES: u32 = 20;
 
 /// Without the contract, which is a text of the guest's.
 pub(crate) fn described(description: GuestDescription) -> (Description, Option<String>) {
-    let GuestDescription { probes, contract, queues, subscriptions } = description;
+    let GuestDescription { probes, contract, queues, subscriptions, entities } = description;
     let probe = |GuestProbe { name, critical }| ProbeDescription { name, critical };
     let queue = |GuestQueue { name, concurrency, max_retries }| QueueDescription { name, concurrency, max_retries };
     let subscription = |GuestSubscription { event, delivery }| SubscriptionDescription {
@@ -32,10 +37,12 @@ pub(crate) fn described(description: GuestDescription) -> (Description, Option<S
             GuestDelivery::InstanceLocal => Delivery::InstanceLocal,
         },
     };
+    let kind = |GuestEntityKind { name, schema, query }| EntityKindDescription { name, schema, query };
     let description = Description {
         probes: probes.into_iter().map(probe).collect(),
         queues: queues.into_iter().map(queue).collect(),
         subscriptions: subscriptions.into_iter().map(subscription).collect(),
+        entities: entities.into_iter().map(kind).collect(),
     };
     (description, contract)
 }
@@ -46,7 +53,7 @@ pub(crate) fn invalid(problem: String) -> PluginFailure {
 }
 
 /// Whether the server can work with a description.
-pub(crate) fn check(Description { probes, queues, subscriptions }: &Description) -> Result<(), PluginFailure> {
+pub(crate) fn check(Description { probes, queues, subscriptions, entities }: &Description) -> Result<(), PluginFailure> {
     check_names("probe", MAX_PROBES, probes.iter().map(|probe| probe.name.as_str()))?;
     check_names("queue", MAX_QUEUES, queues.iter().map(|queue| queue.name.as_str()))?;
     for QueueDescription { name, concurrency, max_retries } in queues {
@@ -56,7 +63,22 @@ pub(crate) fn check(Description { probes, queues, subscriptions }: &Description)
             )));
         }
     }
+    check_entities(entities)?;
     check_subscriptions(subscriptions)
+}
+
+fn check_entities(kinds: &[EntityKindDescription]) -> Result<(), PluginFailure> {
+    check_names("entity kind", MAX_ENTITY_KINDS, kinds.iter().map(|kind| kind.name.as_str()))?;
+    for kind @ EntityKindDescription { name, schema, query } in kinds {
+        kind.check_name().map_err(|problem| invalid(format!("names a kind of entities: {problem}")))?;
+        for (what, text, most) in [("schema", schema, MAX_SCHEMA_BYTES), ("query", query, MAX_QUERY_BYTES)] {
+            if text.is_empty() || text.len() > most {
+                let bytes = text.len();
+                return Err(invalid(format!("gives the kind of entities '{name}' a {what} of {bytes} bytes; 1 to {most} are allowed")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_subscriptions(subscriptions: &[SubscriptionDescription]) -> Result<(), PluginFailure> {
@@ -66,8 +88,8 @@ fn check_subscriptions(subscriptions: &[SubscriptionDescription]) -> Result<(), 
     let groups: Vec<&str> = subscriptions.iter().filter_map(|subscription| subscription.delivery.worker_group()).collect();
     check_names("worker group", MAX_SUBSCRIPTIONS, groups.into_iter())?;
     let mut seen = BTreeSet::new();
-    for SubscriptionDescription { event, delivery } in subscriptions {
-        if let Err(problem) = event.parse::<HookId>() {
+    for subscription @ SubscriptionDescription { event, delivery } in subscriptions {
+        if let Err(problem) = subscription.topic() {
             return Err(invalid(format!("subscribes to '{}', which is no event: {problem}", messages::shown(event))));
         }
         if let Delivery::WorkQueue { group, max_retries } = delivery
@@ -134,6 +156,26 @@ mod tests {
         ] {
             let failure = check(subscriptions).unwrap_err();
             assert!(failure.reason == PluginReason::InvalidPackage && failure.message.contains(problem), "{failure}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_entities_are_few_and_have_limits() {
+        let kind =
+            |name: &str, schema: &str, query: &str| EntityKindDescription { name: name.into(), schema: schema.into(), query: query.into() };
+        let check = |entities| check(&Description { entities, ..Description::default() });
+        assert_eq!(check(vec![kind("target", "{}", "SELECT 1"), kind("run-2", "{}", "SELECT 1")]), Ok(()));
+        for entities in [
+            vec![kind("Target", "{}", "SELECT 1")],
+            vec![kind("a.b", "{}", "SELECT 1")],
+            vec![kind("target", "", "SELECT 1")],
+            vec![kind("target", "{}", "")],
+            vec![kind("target", &"x".repeat(MAX_SCHEMA_BYTES + 1), "SELECT 1")],
+            vec![kind("target", "{}", &"x".repeat(MAX_QUERY_BYTES + 1))],
+            vec![kind("target", "{}", "SELECT 1"), kind("target", "{}", "SELECT 2")],
+            (0..9).map(|number| kind(&format!("k{number}"), "{}", "SELECT 1")).collect(),
+        ] {
+            assert!(check(entities.clone()).is_err_and(|failure| failure.reason == PluginReason::InvalidPackage), "{entities:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::LocalKey;
 use crate::bindings::checkstack::plugin::{config, types};
 use crate::bindings::exports::checkstack::plugin::{handler, lifecycle, listener, procedures, readiness, worker};
 use crate::clock::Timestamp;
+use crate::entities::Kind;
 use crate::events::{Actor, Delivery, Event, Subscription};
 use crate::jobs::{Job, JobError, Queue};
 use crate::plugin::read_config;
@@ -92,11 +93,13 @@ impl<E: Exported> lifecycle::Guest for Component<E> {
                 Delivery::InstanceLocal => lifecycle::Delivery::InstanceLocal,
             },
         };
+        let kind = |kind: Kind| lifecycle::EntityKind { name: kind.name.to_owned(), schema: kind.schema, query: kind.query.to_owned() };
         lifecycle::Description {
             probes: E::Plugin::probes().into_iter().map(probe).collect(),
             contract: E::Plugin::procedures().contract().map(|contract| contract.to_string()),
             queues: E::Plugin::queues().into_iter().map(queue).collect(),
             subscriptions: E::Plugin::subscriptions().into_iter().map(subscription).collect(),
+            entities: E::Plugin::entities().into_iter().map(kind).collect(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{IntoResponse, Json, Response, cache, events, http, jobs, kv, peers, settings, signals, sql};
+use crate::{IntoResponse, Json, Response, cache, entities, events, http, jobs, kv, peers, settings, signals, sql};
 
 /// Why a request is not answered as asked: a status, and a sentence for who asked.
 ///
@@ -162,6 +162,13 @@ fn hindrance(error: &dyn std::any::Any) -> Option<(u16, &'static str)> {
     if let Some(error) = error.downcast_ref::<events::Error>() {
         return matches!(error, events::Error::Unavailable(_)).then_some((503, "the database does not answer"));
     }
+    if let Some(error) = error.downcast_ref::<entities::Error>() {
+        return match error {
+            entities::Error::Unavailable(_) | entities::Error::Timeout(_) => Some((503, "the database does not answer")),
+            entities::Error::Limited(_) => Some((503, "too much has changed already")),
+            entities::Error::Denied(_) | entities::Error::Invalid(_) | entities::Error::Database { .. } => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<signals::Error>() {
         return match error {
             signals::Error::Unavailable(_) => Some((503, "the database does not answer")),
@@ -221,6 +228,7 @@ mod tests {
             Error::from(jobs::Error::Full("10,000 wait".into())).status(),
             Error::from(events::Error::Unavailable("down".into())).status(),
             Error::from(signals::Error::Limited("later".into())).status(),
+            Error::from(entities::Error::Limited("later".into())).status(),
             Error::from(cache::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Unavailable("down".into())).status(),
             Error::from(peers::Error::Failed("trapped".into())).status(),
@@ -228,7 +236,7 @@ mod tests {
             Error::from(kv::Error::Denied("database".into())).status(),
             Error::from("x".parse::<u8>().unwrap_err()).status(),
         ];
-        assert_eq!(statuses, [503, 503, 503, 503, 503, 503, 503, 503, 502, 504, 500, 500]);
+        assert_eq!(statuses, [503, 503, 503, 503, 503, 503, 503, 503, 503, 502, 504, 500, 500]);
     }
 
     #[test]

@@ -36,8 +36,8 @@
 //! }
 //! ```
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::bindings::checkstack::plugin::events as host;
 use crate::jobs::JobError;
@@ -87,10 +87,11 @@ pub struct Event {
 }
 
 /// By whom something has been done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Actor {
     /// `user`, `application`, `service` (a plugin) or `system`.
+    #[serde(rename = "type")]
     pub kind: String,
     /// Of the user, the application or the plugin.
     pub id: String,

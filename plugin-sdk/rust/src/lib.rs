@@ -2,7 +2,7 @@
 //!
 //! A plugin is a type that implements [`Plugin`]. It is made from its typed configuration, answers
 //! HTTP below `/api/<plugin id>/`, and reaches the rest of the world through the modules of this
-//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`events`], [`signals`], [`cache`], [`http`], [`peers`], [`clock`], and the macros of
+//! crate: [`sql`], [`kv`], [`settings`], [`jobs`], [`events`], [`entities`], [`signals`], [`cache`], [`http`], [`peers`], [`clock`], and the macros of
 //! [`log`].
 //!
 //! ```no_run
@@ -70,6 +70,7 @@ mod versioned;
 
 pub mod cache;
 pub mod clock;
+pub mod entities;
 pub mod events;
 pub mod http;
 pub mod jobs;

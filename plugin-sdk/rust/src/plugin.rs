@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::entities::Kind;
 use crate::events::Subscription;
 use crate::jobs::Queue;
 use crate::versioned::{VersionError, Versioned};
@@ -43,6 +44,11 @@ pub trait Plugin: Sized + 'static {
 
     /// Events of which it is told, and what it does then.
     fn subscriptions() -> Vec<Subscription<Self>> {
+        Vec::new()
+    }
+
+    /// Kinds of things whose changes others hear.
+    fn entities() -> Vec<Kind> {
         Vec::new()
     }
 

@@ -161,7 +161,7 @@ impl std::fmt::Debug for Transaction {
     }
 }
 
-fn statement(text: &str, parameters: Vec<Value>) -> host::Statement {
+pub(crate) fn statement(text: &str, parameters: Vec<Value>) -> host::Statement {
     host::Statement { text: text.to_owned(), parameters: parameters.into_iter().map(host::Value::from).collect() }
 }
 

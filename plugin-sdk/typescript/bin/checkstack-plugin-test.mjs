@@ -25,6 +25,7 @@ const HOST = {
   plugins: ["call"],
   jobs: ["enqueue", "schedule", "cancel", "scheduled"],
   events: ["emit"],
+  entities: ["mutate", "remove", "inStateSince", "transitionCount"],
   signals: ["broadcast", "sendToUsers", "sendToAuthorizedUsers"],
   cache: ["get", "set", "delete", "deleteByPrefix"],
 };

@@ -19,6 +19,7 @@ interface Component {
       contract: string | null;
       queues: { name: string; concurrency: number; maxRetries: number }[];
       subscriptions: { event: string; delivery: HostDelivery }[];
+      entities: { name: string; schema: string; query: string }[];
     };
     init(): void;
     afterPluginsReady(): void;
@@ -36,6 +37,7 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
   const probes = plugin.probes ?? {};
   const queues = plugin.queues ?? {};
   const subscriptions = plugin.subscriptions ?? [];
+  const kinds = plugin.entities ?? {};
   let config: Config;
   let initialised = false;
 
@@ -46,6 +48,7 @@ export function componentOf<Config>(plugin: Plugin<Config>): Component {
         contract: plugin.offer.contract(),
         queues: Object.keys(queues).map((name) => ({ name, concurrency: queues[name]!.concurrency ?? 1, maxRetries: queues[name]!.retries ?? 3 })),
         subscriptions: subscriptions.map((subscription) => ({ event: subscription.event, delivery: deliveryOf(subscription) })),
+        entities: Object.keys(kinds).map((name) => ({ name, schema: JSON.stringify(kinds[name]!.schema), query: kinds[name]!.query })),
       }),
       init() {
         startOrThrow(() => {

@@ -57,6 +57,26 @@ declare module "checkstack:plugin/events@0.2.0" {
   export function emit(name: string, payload: string): void;
 }
 
+declare module "checkstack:plugin/entities@0.2.0" {
+  import type { Statement } from "checkstack:plugin/sql@0.2.0";
+  export interface Change {
+    sequence: number;
+    id: string;
+    before: string | null;
+    after: string | null;
+    changedFields: string[];
+    occurredAt: number;
+  }
+  export interface Mutation {
+    touched: number[];
+    change: Change | null;
+  }
+  export function mutate(kind: string, id: string, statements: Statement[]): Mutation;
+  export function remove(kind: string, id: string, statements: Statement[]): Mutation;
+  export function inStateSince(kind: string, id: string, field: string): { at: number; ago: number } | null;
+  export function transitionCount(kind: string, id: string, field: string, within: number): number;
+}
+
 declare module "checkstack:plugin/signals@0.2.0" {
   export function broadcast(name: string, payload: string): void;
   export function sendToUsers(name: string, payload: string, users: string[]): void;

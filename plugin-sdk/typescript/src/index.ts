@@ -10,6 +10,8 @@ export * as cache from "./cache.ts";
 export * as clock from "./clock.ts";
 export { type Actor, type Event, type Subscription } from "./events.ts";
 export { PermanentFailure, type Job, type QueueDefinition } from "./jobs.ts";
+export { type EntityChanged, type EntityKind } from "./entities.ts";
+export * as entities from "./entities.ts";
 export * as events from "./events.ts";
 export * as http from "./http.ts";
 export * as jobs from "./jobs.ts";

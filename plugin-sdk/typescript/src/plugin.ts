@@ -1,3 +1,4 @@
+import type { EntityKind } from "./entities.ts";
 import type { Subscription } from "./events.ts";
 import type { QueueDefinition } from "./jobs.ts";
 import { Procedures } from "./procedures.ts";
@@ -43,6 +44,8 @@ export interface PluginDefinition<Config> {
   queues?: Record<string, QueueDefinition<Config, any>>;
   /** Events of which it is told, and what it does then. */
   subscriptions?: readonly Subscription<Config, any>[];
+  /** Kinds of things whose changes others hear, by name. */
+  entities?: Record<string, EntityKind>;
   /** What it adds to the server's readiness, by name. */
   probes?: Record<string, Probe<Config>>;
   /**

@@ -66,6 +66,8 @@ export interface RunningPlugin {
   tell(event: string, payload: unknown, options?: { workerGroup?: string; actor?: Actor; attempts?: number }): void;
   /** Events that it has emitted, in order. */
   readonly events: { name: string; payload: unknown }[];
+  /** Changes of entities that it has made, in order, with the texts of their statements, which the test's `sql` answers. */
+  readonly changes: { kind: string; id: string; removes: boolean; statements: string[] }[];
   /** Signals that it has sent to browsers, in order: to all, to users, or to those of them who have been granted a rule. */
   readonly signals: { name: string; payload: unknown; users: string[] | null; rule: string | null }[];
   /** What is in the cache: text by key. */
@@ -93,6 +95,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
   const jobs: TestJob[] = [];
   const schedules: RunningPlugin["schedules"] = new Map();
   const events: RunningPlugin["events"] = [];
+  const changes: RunningPlugin["changes"] = [];
   const signals: RunningPlugin["signals"] = [];
   const signal = (name: string, payload: string, users: string[] | null = null, rule: string | null = null) =>
     void signals.push({ name, payload: JSON.parse(payload), users, rule });
@@ -113,6 +116,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     settings: settingsIn(settings),
     jobs: jobsIn(plugin.queues ?? {}, jobs, schedules),
     events: { emit: (name: string, payload: string) => void events.push({ name, payload: JSON.parse(payload) }) },
+    entities: entitiesIn(server, plugin.entities ?? {}, changes),
     signals: { broadcast: signal, sendToUsers: signal, sendToAuthorizedUsers: signal },
     cache: {
       get: (key: string) => (cache.has(key) ? encode(cache.get(key)!.text) : null),
@@ -158,6 +162,7 @@ export function start<Config>(plugin: Plugin<Config>, server: TestServer = {}): 
     jobs,
     schedules,
     events,
+    changes,
     signals,
     cache,
     work: (queue, data, attempts = 0) =>
@@ -228,6 +233,24 @@ function jobsIn(queues: object, jobs: TestJob[], schedules: RunningPlugin["sched
     cancel: (queue: string, id: string) => schedules.delete(`${queue}/${id}`),
     scheduled: (queue: string) => [...schedules.keys()].filter((key) => key.startsWith(`${queue}/`)).map((key) => key.slice(queue.length + 1)),
   };
+}
+
+/** There is no database that could say what is different: nothing ever is, and nothing is known of the past. */
+function entitiesIn(server: TestServer, kinds: object, changes: RunningPlugin["changes"]) {
+  const known = (kind: string) => {
+    if (!(kind in kinds)) throw refusal("invalid", `the plugin describes no kind of entities '${kind}'`);
+  };
+  const change = (removes: boolean) => (kind: string, id: string, statements: HostStatement[]) => {
+    known(kind);
+    const touched = statements.map((statement) => Number(answerSql(server, statement)));
+    changes.push({ kind, id, removes, statements: statements.map(({ text }) => text) });
+    return { touched, change: null };
+  };
+  const nothing = <T>(value: T) => (kind: string) => {
+    known(kind);
+    return value;
+  };
+  return { mutate: change(false), remove: change(true), inStateSince: nothing(null), transitionCount: nothing(0) };
 }
 
 function toHost(caller: ProcedureCaller): HostCall["caller"] {

@@ -5,6 +5,7 @@
 //! through [`sessions`] with the plugin's own role, and offered to it as [`sql::PluginSql`],
 //! [`key_value::PluginKeyValue`] and [`settings::PluginSettings`]. How many connections there are for each is said in [`division`].
 
+pub(crate) mod changes;
 pub(crate) mod connect;
 mod core_schema;
 pub(crate) mod credentials;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use checkstack_control_api::SealingKey;
 use checkstack_control_api::report::PluginReason;
+use checkstack_entities::PluginKey;
 use checkstack_plugin_package::PluginId;
 use sqlx::Connection as _;
 use tracing::info;
@@ -39,6 +40,12 @@ impl Provisioner {
     /// How the plugin logs in, once it has been provisioned.
     pub(crate) fn login(&self, plugin_id: &PluginId, statement_deadline: Duration) -> PluginLogin {
         self.sessions.login(self.role(plugin_id), statement_deadline)
+    }
+
+    /// The name of the plugin's role, and what the server shows the database when it changes the plugin's entities.
+    pub(crate) fn entity_owner(&self, plugin_id: &PluginId) -> (String, PluginKey) {
+        let key = self.key.entity_changes_key().tag(&[plugin_id.as_str().as_bytes()]);
+        (self.role(plugin_id).role, PluginKey::new(key))
     }
 
     /// The schema and the role, made or brought up to date.

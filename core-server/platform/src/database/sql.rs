@@ -54,7 +54,7 @@ impl PluginSql {
 }
 
 /// Where a failure leaves the connection.
-enum Failure {
+pub(super) enum Failure {
     /// The statement is over.
     AtRest(SqlError),
     /// The statement may still be running, or its result be on its way.
@@ -128,7 +128,7 @@ async fn query(connection: &mut PgConnection, statement: SqlStatement) -> Result
     Ok(result)
 }
 
-async fn execute(connection: &mut PgConnection, statement: SqlStatement) -> Result<u64, Failure> {
+pub(super) async fn execute(connection: &mut PgConnection, statement: SqlStatement) -> Result<u64, Failure> {
     prepare(statement)?.execute(connection).await.map(|result: PgQueryResult| result.rows_affected()).map_err(failure)
 }
 
@@ -169,12 +169,12 @@ fn decode(row: &PgRow) -> Result<(Vec<crate::plugin::SqlValue>, usize), SqlError
     Ok((values, size))
 }
 
-fn too_large() -> SqlError {
+pub(super) fn too_large() -> SqlError {
     let mebibytes = MAX_RESULT_BYTES / 1024 / 1024;
     SqlError::TooLarge(format!("the result has more than {MAX_ROWS} rows or {mebibytes} MiB: add a LIMIT, or select less of large values"))
 }
 
-fn failure(error: sqlx::Error) -> Failure {
+pub(super) fn failure(error: sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(error) => {
             let code = error.code().map(|code| code.into_owned()).unwrap_or_default();

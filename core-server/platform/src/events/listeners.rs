@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use checkstack_events::{Event, EventBus, EventError, ListenerError, Mode, Subscription, WorkQueue};
 use checkstack_plugin_package::PluginId;
+use serde_json::Value;
 use tracing::{debug, warn};
 
 use crate::attendance::{self, Attendance};
@@ -43,25 +44,31 @@ impl Attendance for Listeners {
 
 impl Listeners {
     async fn subscribe(&self, plugin_id: &PluginId, subscription: &SubscriptionDescription) -> Result<Subscription, EventError> {
-        let SubscriptionDescription { event, delivery } = subscription;
-        let mode = match delivery {
+        let topic = subscription.topic()?;
+        let mode = match &subscription.delivery {
             Delivery::Broadcast => Mode::Broadcast,
             Delivery::WorkQueue { group, max_retries } => {
                 Mode::WorkQueue(WorkQueue { max_retries: *max_retries, ..WorkQueue::new(group.as_str()) })
             }
             Delivery::InstanceLocal => Mode::InstanceLocal,
         };
-        let worker_group = delivery.worker_group().map(str::to_owned);
-        let (table, told) = (Arc::downgrade(&self.table), plugin_id.clone());
-        let listener = move |event: Event| tell(Weak::clone(&table), told.clone(), worker_group.clone(), event);
-        self.bus.subscribe(&plugin_id.as_str().parse()?, &event.parse()?, mode, listener).await
+        let (table, told) = (Arc::downgrade(&self.table), Arc::new((plugin_id.clone(), subscription.clone())));
+        let listener = move |event: Event| tell(Weak::clone(&table), told.clone(), event);
+        self.bus.subscribe(&plugin_id.as_str().parse()?, &topic.hook, mode, listener).await
     }
 }
 
-async fn tell(table: Weak<DispatchTable>, plugin_id: PluginId, worker_group: Option<String>, event: Event) -> Result<(), ListenerError> {
-    let call = attendance::enter(&table, &plugin_id).await?;
-    let Event { hook, payload, actor, attempts, .. } = event;
-    let outcome = call.listen(PluginEvent { event: hook.to_string(), worker_group, payload, actor, attempts }).await;
+async fn tell(table: Weak<DispatchTable>, told: Arc<(PluginId, SubscriptionDescription)>, event: Event) -> Result<(), ListenerError> {
+    let (plugin_id, subscription) = &*told;
+    // All kinds of entities share a hook.
+    let kind = subscription.topic().ok().and_then(|topic| topic.kind.map(str::to_owned));
+    if kind.is_some() && kind.as_deref() != event.payload.get("kind").and_then(Value::as_str) {
+        return Ok(());
+    }
+    let call = attendance::enter(&table, plugin_id).await?;
+    let Event { payload, actor, attempts, .. } = event;
+    let (hook, worker_group) = (&subscription.event, subscription.delivery.worker_group().map(str::to_owned));
+    let outcome = call.listen(PluginEvent { event: hook.clone(), worker_group, payload, actor, attempts }).await;
     match outcome {
         Ok(JobOutcome::Done) => Ok(()),
         Ok(JobOutcome::Retry(problem)) => {

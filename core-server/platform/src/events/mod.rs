@@ -13,7 +13,7 @@ use checkstack_plugin_package::{PluginEntry, PluginId};
 pub(crate) use self::announcements::announce;
 pub(crate) use self::listeners::Listeners;
 pub use self::plugin_events::PluginEvents;
-use crate::plugin::{PluginFailure, SubscriptionDescription};
+use crate::plugin::{Delivery, PluginFailure, SubscriptionDescription};
 
 /// What the server calls itself in the names of its events.
 pub(crate) const CORE: &str = "core";
@@ -30,15 +30,22 @@ pub(crate) fn check(entry: &PluginEntry, subscriptions: &[SubscriptionDescriptio
         let message = "the plugin has subscribed to events, but it is not granted a database: set spec.grants.database to true";
         return Err(PluginFailure::terminal(PluginReason::InvalidConfig, message));
     }
-    for SubscriptionDescription { event, .. } in subscriptions {
-        let source = event.split_once('.').map_or(event.as_str(), |(source, _)| source);
+    for subscription @ SubscriptionDescription { event, delivery } in subscriptions {
+        let invalid = |problem: String| PluginFailure::terminal(PluginReason::InvalidPackage, problem);
+        let topic = subscription.topic().map_err(|problem| invalid(format!("the plugin has subscribed to '{event}': {problem}")))?;
+        if topic.kind.is_some() && *delivery == Delivery::InstanceLocal {
+            return Err(invalid(format!(
+                "the plugin has subscribed to '{event}' as instance-local, and changes of entities are told to all replicas"
+            )));
+        }
+        let source = topic.source();
         let is_dependency = || entry.dependencies.keys().any(|dependency| dependency.as_str() == source);
-        if source != CORE && source != entry.plugin_id.as_str() && !is_dependency() {
-            let message = format!(
+        let is_core = source == CORE && topic.kind.is_none();
+        if !is_core && source != entry.plugin_id.as_str() && !is_dependency() {
+            return Err(invalid(format!(
                 "the plugin has subscribed to '{event}', but it does not depend on a plugin '{source}': its package.json has to name it under \
                  checkstack.dependencies"
-            );
-            return Err(PluginFailure::terminal(PluginReason::InvalidPackage, message));
+            )));
         }
     }
     Ok(())
@@ -51,7 +58,6 @@ mod tests {
     use checkstack_plugin_package::{Digest, Grants};
 
     use super::*;
-    use crate::plugin::Delivery;
 
     fn entry(database: bool) -> PluginEntry {
         PluginEntry {
@@ -84,6 +90,22 @@ mod tests {
             let (reason, message) = checked(&entry(true), event).unwrap_err();
             assert!(reason == PluginReason::InvalidPackage && message.contains(&format!("'{source}'")), "{message}");
         }
+        for event in ["automation.entity.changed/uptime.target", "automation.entity.changed/page.section"] {
+            assert_eq!(checked(&entry(true), event), Ok(()));
+        }
+        for (event, problem) in [
+            ("automation.entity.changed/mail.box", "'mail'"),
+            ("automation.entity.changed", "'automation'"),
+            ("automation.entity.changed/health", "<plugin-id>.<name>"),
+            ("automation.entity.changed/core.x", "'core'"),
+            ("automation.entity.changed/uptime.A", "is not the name of a kind"),
+            ("uptime.target.changed/uptime.target", "only 'automation.entity.changed'"),
+        ] {
+            let (reason, message) = checked(&entry(true), event).unwrap_err();
+            assert!(reason == PluginReason::InvalidPackage && message.contains(problem), "{message}");
+        }
+        let local = SubscriptionDescription { event: "automation.entity.changed/uptime.target".into(), delivery: Delivery::InstanceLocal };
+        assert!(check(&entry(true), &[local]).is_err());
         let (reason, message) = checked(&entry(false), "page.rendered").unwrap_err();
         assert!(reason == PluginReason::InvalidConfig && message.contains("spec.grants.database"), "{message}");
         assert_eq!(check(&entry(false), &[]), Ok(()));

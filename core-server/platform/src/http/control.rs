@@ -190,13 +190,14 @@ async fn purge(
             format!("plugin '{plugin_id}' is still part of this pod's plugin set, or is being taken down"),
         ));
     }
+    // A role that has rights on anything cannot be dropped.
+    entities::forget(&core.entities, &plugin_id).await?;
     let purge = tokio::time::timeout(PURGE, core.provisioner.purge(&plugin_id));
     let found = purge
         .await
         .map_err(|_| ControlFailure::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", "the purge took too long").retry_after("2"))??;
     jobs::forget(&core.queues, &plugin_id).await?;
     events::forget(&core.events, &plugin_id).await?;
-    entities::forget(&core.entities, &plugin_id).await?;
     caches::forget(&core.caches, &plugin_id).await?;
     shared.identity().forget_plugin(&plugin_id).await?;
     if found {

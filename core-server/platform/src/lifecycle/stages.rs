@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use checkstack_cache::{CacheError, CacheManager};
 use checkstack_control_api::report::PluginReason;
-use checkstack_events::EventBus;
+use checkstack_entities::Entities;
+use checkstack_events::{EventBus, EventError};
 use checkstack_jobs::QueueManager;
 use checkstack_plugin_package::{Digest, PluginEntry, PluginId};
 use checkstack_signals::SignalBus;
@@ -17,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::secrets::Configuration;
 use crate::artifacts::{ArtifactAssets, Materialiser};
+use crate::database::changes::PluginChanges;
 use crate::database::key_value::PluginKeyValue;
 use crate::database::provision::{self, Provisioner};
 use crate::database::schema_users::{SchemaUsers, newest};
@@ -25,6 +27,7 @@ use crate::database::settings::PluginSettings;
 use crate::database::sql::PluginSql;
 use crate::database::{Database, migrations};
 use crate::dispatch::{DispatchTable, Endpoint, Peers, ServedPackage};
+use crate::entities::ReactiveEntities;
 use crate::events;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -60,6 +63,8 @@ pub(crate) struct Stages {
     pub(crate) metrics: Metrics,
     /// For the events of plugins.
     pub(crate) events: EventBus,
+    /// For the entities of plugins.
+    pub(crate) entities: Entities,
     /// For what plugins tell browsers.
     pub(crate) signals: SignalBus,
     /// For what plugins may forget.
@@ -92,7 +97,7 @@ impl Stages {
         let peers = Arc::new(Peers::default());
         let secrets = config.secrets.clone();
         let services = self.services(entry, config, peers.clone())?;
-        let jobs = services.jobs.clone();
+        let (jobs, entities) = (services.jobs.clone(), services.entities.clone());
         let load = self.loader.load(entry, &artifact, services);
         let plugin = guarded("loading", LOAD, "what is being compiled goes on, and is waited for again", load).await?;
         let queues = &plugin.description().queues;
@@ -107,6 +112,20 @@ impl Stages {
             }
         }
         events::check(entry, &plugin.description().subscriptions)?;
+        let kinds = &plugin.description().entities;
+        match entities {
+            Some(entities) => {
+                let invalid = |problem| PluginFailure::terminal(PluginReason::InvalidPackage, problem);
+                entities.describe(kinds).map_err(invalid)?;
+            }
+            None if kinds.is_empty() => {}
+            None => {
+                return Err(PluginFailure::terminal(
+                    PluginReason::InvalidConfig,
+                    "the plugin has entities, but it is not granted a database: set spec.grants.database to true",
+                ));
+            }
+        }
         let assets = ArtifactAssets::of(&artifact).await;
         Ok(Loaded { plugin, peers, artifact, secrets, assets })
     }
@@ -120,6 +139,7 @@ impl Stages {
                 self.schema_users.need(&entry.plugin_id, newest(&migrations)).await.map_err(provision::failure)?;
             }
             migrations::migrate(&self.sessions, &provisioned, &entry.plugin_id, &migrations).await?;
+            self.admit_entities(entry, loaded).await?;
         } else if !migrations.is_empty() {
             return Err(PluginFailure::terminal(
                 PluginReason::InvalidPackage,
@@ -129,6 +149,24 @@ impl Stages {
         guarded("init", init_deadline(entry), MORE_TIME, loaded.plugin.init()).await?;
         self.define_rules(entry, loaded).await;
         Ok(())
+    }
+
+    /// Lets the plugin's role change entities, if it has kinds of them.
+    async fn admit_entities(&self, entry: &PluginEntry, loaded: &Loaded) -> Result<(), PluginFailure> {
+        if loaded.plugin.description().entities.is_empty() {
+            return Ok(());
+        }
+        let (role, key) = self.provisioner.entity_owner(&entry.plugin_id);
+        let admitted = match entry.plugin_id.as_str().parse() {
+            Ok(plugin) => self.entities.admit_plugin(&plugin, &role, &key).await,
+            Err(problem) => Err(problem.into()),
+        };
+        admitted.map_err(|problem| match problem.is_transient() {
+            true => PluginFailure::transient(PluginReason::DatabaseUnavailable, problem.to_string()),
+            false => {
+                PluginFailure::transient(PluginReason::Internal, format!("the entities of the plugin could not be prepared: {problem}"))
+            }
+        })
     }
 
     /// Before the first call can come: else it would be refused for want of a rule that is granted to everybody. Never fails: rules
@@ -236,6 +274,14 @@ impl Stages {
         let jobs = has_database.then(|| Arc::new(PluginJobs::new(self.queues.clone(), plugin_id.clone())));
         let events = has_database.then(|| Arc::new(PluginEvents::new(self.events.clone(), plugin_id.clone())));
         let signals = Arc::new(PluginSignals::new(self.signals.clone(), plugin_id.clone()));
+        let internal = |problem: EventError| PluginFailure::terminal(PluginReason::Internal, problem.to_string());
+        let owner = plugin_id.as_str().parse().map_err(internal)?;
+        let entities = has_database.then(|| {
+            let login = self.provisioner.login(&plugin_id, call_deadline(entry));
+            let changes = PluginChanges::new(self.sessions.clone(), login, call_deadline(entry));
+            let (_, key) = self.provisioner.entity_owner(&plugin_id);
+            Arc::new(ReactiveEntities::new(plugin_id.clone(), changes, self.entities.of_plugin(owner, key))) as _
+        });
         let cache = plugin_id
             .as_str()
             .parse()
@@ -252,6 +298,7 @@ impl Stages {
             sql,
             jobs,
             events,
+            entities,
             signals,
             cache: self.caches.scope(cache),
             peers,

@@ -5,6 +5,7 @@
 //! is [`PluginServices`].
 
 mod description;
+mod entities;
 mod failure;
 mod services;
 mod work;
@@ -24,13 +25,18 @@ use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
-pub use self::description::{Delivery, Description, ProbeDescription, QueueDescription, SubscriptionDescription};
+pub use self::description::{
+    Delivery, Description, EntityKindDescription, ProbeDescription, QueueDescription, SubscriptionDescription, Topic,
+};
+pub use self::entities::{EntityFailure, EntityMutation, EntityStore};
 pub use self::failure::{CallFailure, PluginFailure, ProcedureFailure};
 pub use self::services::{
     KeyValueError, KeyValueStore, MAX_MASKED_BYTES, PeerPlugins, PluginServices, Setting, SettingsError, SettingsStore, SqlDatabase,
     SqlError, SqlRows, SqlStatement, SqlValue,
 };
 pub use self::work::{JobOutcome, PluginEvent, QueuedJob};
+pub use checkstack_entities::{EntityChanged, InStateSince};
+
 pub use crate::events::PluginEvents;
 pub use crate::jobs::PluginJobs;
 pub use crate::signals::PluginSignals;

@@ -10,7 +10,7 @@ use checkstack_plugin_package::{Grants, PluginId};
 use checkstack_settings::mask::Masker;
 use serde_json::{Map, Value};
 
-use super::{CallFailure, PluginEvents, PluginJobs, PluginRequest, PluginResponse, PluginSignals};
+use super::{CallFailure, EntityStore, PluginEvents, PluginJobs, PluginRequest, PluginResponse, PluginSignals};
 
 /// Longer secret values, such as bundles of certificates, are not looked for in what a plugin writes: to find them takes hundreds of
 /// times their size.
@@ -41,6 +41,8 @@ pub struct PluginServices {
     pub jobs: Option<Arc<PluginJobs>>,
     /// Events for others. `None` without the grant `database`.
     pub events: Option<Arc<PluginEvents>>,
+    /// Things whose changes others hear. `None` without the grant `database`.
+    pub entities: Option<Arc<dyn EntityStore>>,
     /// What it tells browsers.
     pub signals: Arc<PluginSignals>,
     /// Its entries in the cache.

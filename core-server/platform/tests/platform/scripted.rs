@@ -11,9 +11,9 @@ use checkstack_calls::contract::{Contract, Offer};
 use checkstack_calls::error::{CallError, ErrorCode};
 use checkstack_control_api::report::PluginReason;
 use checkstack_platform::plugin::{
-    CallFailure, Caller, Description, JobOutcome, MaterialisedArtifact, Plugin, PluginEvent, PluginFailure, PluginLoader, PluginRequest,
-    PluginResponse, PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure, QueueDescription, QueuedJob,
-    SubscriptionDescription, Usage,
+    CallFailure, Caller, Description, EntityKindDescription, JobOutcome, MaterialisedArtifact, Plugin, PluginEvent, PluginFailure,
+    PluginLoader, PluginRequest, PluginResponse, PluginServices, ProbeDescription, ProbeOutcome, ProcedureCall, ProcedureFailure,
+    QueueDescription, QueuedJob, SubscriptionDescription, Usage,
 };
 use checkstack_plugin_package::{PluginEntry, PluginId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -29,6 +29,7 @@ pub(crate) struct Script {
     pub(crate) probes: Vec<ProbeDescription>,
     pub(crate) queues: Vec<QueueDescription>,
     pub(crate) subscriptions: Vec<SubscriptionDescription>,
+    pub(crate) entities: Vec<EntityKindDescription>,
     /// What comes of a job or an event, by its data; others are done.
     pub(crate) jobs: Vec<(Value, JobResult)>,
     pub(crate) shutdown_hangs: bool,
@@ -150,8 +151,8 @@ impl PluginLoader for Scripts {
         };
         script.load.run(&services).await?;
         self.0.services.lock().unwrap().insert(entry.plugin_id.to_string(), services.clone());
-        let Script { probes, queues, subscriptions, .. } = script.clone();
-        let description = Description { probes, queues, subscriptions };
+        let Script { probes, queues, subscriptions, entities, .. } = script.clone();
+        let description = Description { probes, queues, subscriptions, entities };
         let contract = script.contract.clone().map(|contract| serde_json::from_value::<Contract>(contract).unwrap());
         let offer = contract.map(|contract| contract.offer(entry.plugin_id.clone()).unwrap());
         Ok(Arc::new(Scripted { name, script, services, description, offer, scripts: self.clone() }))

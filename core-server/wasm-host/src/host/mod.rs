@@ -6,6 +6,7 @@
 mod cache;
 mod clock;
 mod config;
+mod entities;
 mod events;
 mod http_client;
 mod jobs;

@@ -137,6 +137,7 @@ pub(crate) fn services() -> PluginServices {
         sql: None,
         jobs: None,
         events: None,
+        entities: None,
         signals: Arc::new(PluginSignals::new(no_signals(), id("subject"))),
         cache: CacheManager::new().scope("subject".parse().unwrap()),
         peers: Arc::new(NoPeers),

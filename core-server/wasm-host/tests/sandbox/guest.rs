@@ -5,6 +5,7 @@ use wit_parser::Resolve;
 
 const WORLD: &str = include_str!("../../../../plugin-sdk/wit/plugin.wit");
 const PLUGIN: &str = include_str!("guest.wat");
+const ENTITIES: &str = include_str!("guest_entities.wat");
 
 /// What a guest does other than to succeed.
 pub(crate) struct Guest {
@@ -13,6 +14,7 @@ pub(crate) struct Guest {
     contract: Option<String>,
     queues: u32,
     subscriptions: u32,
+    entities: u32,
     describe: String,
     init: String,
     after_plugins_ready: String,
@@ -31,6 +33,7 @@ impl Default for Guest {
             contract: None,
             queues: 0,
             subscriptions: 0,
+            entities: 0,
             describe: String::new(),
             init: "(call $done)".into(),
             after_plugins_ready: "(call $done)".into(),
@@ -89,6 +92,12 @@ impl Guest {
         self
     }
 
+    /// Has a kind of entities, which is called `key`.
+    pub(crate) fn with_entities(mut self) -> Self {
+        self.entities = 1;
+        self
+    }
+
     /// What `describe` gives as its contract.
     pub(crate) fn contract(mut self, contract: &str) -> Self {
         self.contract = Some(contract.into());
@@ -122,6 +131,7 @@ impl Guest {
 
     pub(crate) fn component(&self) -> Vec<u8> {
         let text = PLUGIN
+            .replace("<entities-part>", ENTITIES)
             .replace("<pages>", &self.pages.to_string())
             .replace("<text-length>", &self.text.len().to_string())
             .replace("<text>", &self.text)
@@ -130,6 +140,7 @@ impl Guest {
             .replace("<contract>", &self.contract.clone().unwrap_or_default().replace('"', "\\22"))
             .replace("<queues>", &self.queues.to_string())
             .replace("<subscriptions>", &self.subscriptions.to_string())
+            .replace("<entities>", &self.entities.to_string())
             .replace("<describe>", &self.describe)
             .replace("<init>", &self.init)
             .replace("<after-plugins-ready>", &self.after_plugins_ready)
@@ -170,11 +181,13 @@ pub(crate) fn with_another_type() -> Vec<u8> {
         .iter()
         .fold(PLUGIN.to_owned(), |text, mark| text.replace(&format!("<{mark}>"), ""));
     let text = text
+        .replace("<entities-part>", ENTITIES)
         .replace("<pages>", "2")
         .replace("<text-length>", "0")
         .replace("<has-contract>", "0")
         .replace("<queues>", "0")
         .replace("<subscriptions>", "0")
+        .replace("<entities>", "0")
         .replace("<contract-length>", "0")
         .replace("<init>", "(call $done)")
         .replace("<after-plugins-ready>", "(call $done)");

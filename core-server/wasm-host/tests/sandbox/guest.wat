@@ -20,6 +20,10 @@
   (import "checkstack:plugin/signals@0.2.0" "broadcast" (func $broadcast (param i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/signals@0.2.0" "send-to-users" (func $to_users (param i32 i32 i32 i32 i32 i32 i32)))
   (import "checkstack:plugin/signals@0.2.0" "send-to-authorized-users" (func $to_authorized (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/entities@0.2.0" "mutate" (func $mutate (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/entities@0.2.0" "remove" (func $remove (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/entities@0.2.0" "in-state-since" (func $in_state_since (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "checkstack:plugin/entities@0.2.0" "transition-count" (func $transition_count (param i32 i32 i32 i32 i32 i32 i64 i32)))
   <imports>
 
   (memory (export "memory") <pages>)
@@ -44,6 +48,10 @@
   ;; list<subscription>: "subject.key", a broadcast, and worker group "key" with 3 retries
   (data (i32.const 2180) "\70\08\00\00\0b\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
   (data (i32.const 2204) "\70\08\00\00\0b\00\00\00\01\00\00\00\20\08\00\00\03\00\00\00\03\00\00\00")
+
+  ;; list<entity-kind>: name "key", schema "{}", query "key"
+  (data (i32.const 2260) "{}")
+  (data (i32.const 2264) "\20\08\00\00\03\00\00\00\d4\08\00\00\02\00\00\00\20\08\00\00\03\00\00\00")
 
   ;; list<string>: "key"
   (data (i32.const 2240) "\20\08\00\00\03\00\00\00")
@@ -98,6 +106,8 @@
     (i32.store (i32.const 3124) (i32.const <queues>))
     (i32.store (i32.const 3128) (i32.const 2180))
     (i32.store (i32.const 3132) (i32.const <subscriptions>))
+    (i32.store (i32.const 3136) (i32.const 2264))
+    (i32.store (i32.const 3140) (i32.const <entities>))
     <describe>
     (i32.const 3100))
   (func (export "checkstack:plugin/lifecycle@0.2.0#init") (result i32) <init>)
@@ -223,6 +233,7 @@
     (call $answer (i32.add (i32.const 500) (i32.load8_u (local.get $at))) (i32.const 0) (i32.const 0)
                   (i32.load (i32.add (local.get $at) (i32.const 4))) (i32.load (i32.add (local.get $at) (i32.const 8)))))
 
+  <entities-part>
   (func (export "checkstack:plugin/handler@0.2.0#handle")
     (param $method i32) (param $method_length i32) (param $path i32) (param $path_length i32)
     (param $query_some i32) (param $query i32) (param $query_length i32)
@@ -352,6 +363,9 @@
       (then
         (call $emit (i32.const 2080) (i32.const 3) (local.get $body) (local.get $length) (i32.const 3400))
         (if (i32.load8_u (i32.const 3400)) (then (return (call $answer_error (i32.const 3404)))))))
+    ;; H, R, L, T: entities
+    (local.set $count (call $entities (local.get $letter) (local.get $body) (local.get $length)))
+    (if (local.get $count) (then (return (local.get $count))))
     ;; B, U, A: sends the body as "key" to browsers: to all, to the user "key", to that user if they have been granted "key.read"
     (if (i32.eq (local.get $letter) (i32.const 0x42))
       (then

@@ -5,6 +5,7 @@
 mod cache;
 mod call_chains;
 mod compiled_code;
+mod entities;
 mod events;
 mod failures;
 mod fixture;

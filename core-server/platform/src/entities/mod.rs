@@ -1,9 +1,13 @@
-//! Reactive entities (platform facts: domain §4.4, §6.2) for the parts of the server. The crate `checkstack-entities` does the work.
+//! Reactive entities (platform facts: domain §4.4, §6.2) for the parts of the server and for plugins. The crate `checkstack-entities` does
+//! the work.
+
+mod plugin_entities;
 
 use checkstack_entities::{Entities, EntityError, EntitySettings, MIGRATIONS, SCHEMA};
 use checkstack_events::EventBus;
 use checkstack_plugin_package::PluginId;
 
+pub(crate) use self::plugin_entities::ReactiveEntities;
 use crate::database::{Database, DatabaseError};
 use crate::native::{Migrations, NativeDatabase};
 
