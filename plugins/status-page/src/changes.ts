@@ -1,6 +1,6 @@
 // What has happened lately, as the plugin `uptime` tells it: one entry of the key-value store each. Every page shows them, so they are cached.
 
-import { cache, kv, type Subscription } from "@checkstack/plugin-sdk";
+import { cache, kv, type EntityChanged, type Subscription } from "@checkstack/plugin-sdk";
 
 /** A target went down, or came back. */
 export interface Change {
@@ -12,11 +12,9 @@ export interface Change {
   problem: string | null;
 }
 
-/** The event `uptime.target-changed`. */
-interface TargetChanged {
-  target: string;
+/** How a target is, as uptime tells it. */
+interface TargetState {
   up: boolean;
-  checkedAt: string;
   problem: string | null;
 }
 
@@ -31,13 +29,15 @@ const FAR = 10_000_000_000_000;
 
 export const subscriptions: Subscription<any, any>[] = [
   {
-    event: "uptime.target-changed",
+    event: "automation.entity.changed/uptime.target",
     mode: "work-queue",
     workerGroup: "changes",
-    handle({ target, up, checkedAt, problem }: TargetChanged) {
-      const change: Change = { target, up, at: checkedAt, problem };
+    handle({ id: target, prev, next, occurredAt: at }: EntityChanged<TargetState>) {
+      // Nothing has happened to one that goes out of sight, or is up when it is first seen.
+      if (next === null || next.up === (prev?.up ?? true)) return;
+      const change: Change = { target, up: next.up, at, problem: next.problem };
       // The same key when it is told again.
-      kv.set(`${PREFIX}${String(FAR - Date.parse(checkedAt)).padStart(14, "0")}:${target}`, change, { ttlSeconds: KEPT_SECONDS });
+      kv.set(`${PREFIX}${String(FAR - Date.parse(at)).padStart(14, "0")}:${target}`, change, { ttlSeconds: KEPT_SECONDS });
       cache.remove(CACHED);
     },
   },

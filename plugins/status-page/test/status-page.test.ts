@@ -11,6 +11,14 @@ import { STYLE } from "../src/style.ts";
 const TOKEN = "correct horse battery";
 const ADMIN = { authorization: `Bearer ${TOKEN}` };
 
+const CHANGED = "automation.entity.changed/uptime.target";
+
+/** What the server tells of a target. */
+const changed = (id: string, prev: object | null, next: object | null, occurredAt: string) => ({
+  kind: "uptime.target", id, prev, next, delta: {}, changedFields: [], actor: { type: "service", id: "uptime", name: "uptime" },
+  occurredAt, changeId: "c", sequence: 1,
+});
+
 const target = (name: string, state: string, more = {}) => ({
   name, url: "http://internal", state, checkedAt: null, latencyMs: null, problem: null, checks: 0, availability: null, ...more,
 });
@@ -53,12 +61,16 @@ test("the summary does not tell where the targets are", () => {
 test("the page shows what has happened, the newest first, also when it is told twice", () => {
   const plugin = running([target("shop", "up")]);
   assert.ok(!plugin.request("GET", "/").text.includes("What has happened"));
-  const tell = (name: string, up: boolean, checkedAt: string) =>
-    plugin.tell("uptime.target-changed", { target: name, up, checkedAt, problem: up ? null : "answered <503>" }, { workerGroup: "changes" });
+  const tell = (name: string, up: boolean, occurredAt: string, prev: object | null = { up: !up, problem: null }) =>
+    plugin.tell(CHANGED, changed(name, prev, { up, problem: up ? null : "answered <503>" }, occurredAt), { workerGroup: "changes" });
   tell("shop", false, "2026-03-01T10:00:00.000Z");
   assert.match(plugin.request("GET", "/").text, /Went down.*2026-03-01 10:00 UTC.*answered &lt;503&gt;/);
   tell("shop", true, "2026-03-01T10:05:00.000Z");
   tell("shop", true, "2026-03-01T10:05:00.000Z");
+  // Another problem, the first check, and one that is gone
+  tell("shop", false, "2026-03-01T10:06:00.000Z", { up: false, problem: "answered 500" });
+  tell("new", true, "2026-03-01T10:06:00.000Z", null);
+  plugin.tell(CHANGED, changed("shop", { up: true, problem: null }, null, "2026-03-01T10:06:00.000Z"), { workerGroup: "changes" });
   const { changes } = plugin.request("GET", "/summary.json").json();
   assert.deepEqual(changes.map(({ at, up }: { at: string; up: boolean }) => [at.slice(11, 16), up]), [["10:05", true], ["10:00", false]]);
   for (let minute = 10; minute < 30; minute += 1) tell("mail", minute % 2 === 0, `2026-03-01T10:${minute}:00.000Z`);
@@ -69,7 +81,8 @@ test("what is shown of changes is cached until there is another", () => {
   const plugin = running([]);
   plugin.request("GET", "/");
   assert.deepEqual(plugin.cache.get("changes"), { text: "[]", ttlMilliseconds: 10_000 });
-  plugin.tell("uptime.target-changed", { target: "shop", up: true, checkedAt: "2026-03-01T10:00:00Z", problem: null }, { workerGroup: "changes" });
+  const down = { up: false, problem: null };
+  plugin.tell(CHANGED, changed("shop", down, { up: true, problem: null }, "2026-03-01T10:00:00Z"), { workerGroup: "changes" });
   assert.equal(plugin.cache.size, 0);
 });
 

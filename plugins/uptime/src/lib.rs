@@ -1,21 +1,20 @@
 //! Uptime: asks HTTP targets whether they are up, and remembers what they answered.
 
-mod change;
 mod check;
 mod duration;
 mod results;
 mod settings;
+mod states;
 
 use std::time::Duration;
 
 use checkstack_plugin::clock::{self, Stopwatch};
-use checkstack_plugin::events;
+use checkstack_plugin::entities::Kind;
 use checkstack_plugin::jobs::{self, Job, JobError, Queue, Recurrence};
 use checkstack_plugin::{AccessRule, Call, Error, InitError, Plugin, Probe, Procedure, Procedures, log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::change::TargetChanged;
 use crate::check::Outcome;
 use crate::results::TargetSummary;
 use crate::settings::{Settings, Target};
@@ -63,7 +62,12 @@ impl Plugin for Uptime {
         vec![Queue::new(Self::CHECKS, Self::scheduled_checks).retries(0)]
     }
 
+    fn entities() -> Vec<Kind> {
+        vec![states::kind()]
+    }
+
     fn after_plugins_ready(&self) -> Result<(), InitError> {
+        states::keep_only(&self.settings.targets).map_err(|problem| InitError::failed(problem.to_string()))?;
         match self.settings.interval.into() {
             Duration::ZERO => jobs::cancel(Self::CHECKS, Self::ALL).map(drop)?,
             every => jobs::schedule(Self::CHECKS, Self::ALL, &(), Recurrence::Interval(every))?,
@@ -145,10 +149,8 @@ impl Uptime {
                 false => run.postponed.push(target.name.clone()),
             }
         }
-        // What could not be told is not recorded either, and so told by the next run.
-        for change in change::changes(&before, &run.checked) {
-            events::emit(TargetChanged::EVENT, &change)?;
-        }
+        let known = states::all()?;
+        states::news(&known, &run.checked).into_iter().try_for_each(states::set)?;
         results::record(&run.checked, now.earlier(self.settings.retention.into()))?;
         log::debug!(checked = run.checked.len(), postponed = run.postponed.len(); "targets were checked");
         Ok(run)
