@@ -15,7 +15,10 @@ use crate::guest::{self, Guest};
 
 /// Does as the id of the entity says, and notes what it was asked.
 #[derive(Default)]
-struct Entities(Mutex<Vec<(String, String, Vec<String>, bool)>>);
+struct Entities(Mutex<Vec<Asked>>);
+
+/// Kind, id, texts of the statements, and whether it is a removal.
+type Asked = (String, String, Vec<String>, bool);
 
 fn failure(id: &str) -> Option<EntityFailure> {
     let database = SqlError::Database { code: "23505".into(), message: "twice".into(), constraint: None };
