@@ -163,7 +163,7 @@ async fn a_change_that_takes_too_long_is_ended_and_holds_up_nobody_else() {
     let running =
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(63)%' AND state = 'active' AND pid <> pg_backend_pid()";
     while instance.database.value::<i64>(running).await > 0 {
-        assert!(begin.elapsed() < Duration::from_secs(15), "the statement still runs");
+        assert!(begin.elapsed() < Duration::from_secs(40), "the statement still runs");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(mutate(&evil, "shop", vec![set("shop", false)]).await.unwrap().change.unwrap().sequence, 1);
