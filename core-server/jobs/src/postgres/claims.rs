@@ -10,6 +10,7 @@ use std::time::Duration;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::clock::longest_look_away;
 use super::{CHANNEL, PostgresStore, timestamp};
 use crate::QueueError;
 use crate::job::QueueName;
@@ -88,10 +89,11 @@ const FINISH: &str = "
     )
     SELECT id, fence FROM held WHERE (SELECT count(told) FROM told) >= 0";
 
-/// Claims that have expired: which, and whether their jobs have attempts left.
+/// Claims that have expired: which, and whether their jobs have attempts left. None, if the clock was set since this process has looked at it.
 const EXPIRED: &str = "
     SELECT id, fence, queue, owner, attempts < coalesce(max_retries, 0) AS again FROM checkstack_jobs.deliveries
-    WHERE owner IS NOT NULL AND lease_until < now() ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED";
+    WHERE owner IS NOT NULL AND lease_until < now() AND (SELECT seen FROM checkstack_jobs.clock) > now() - make_interval(secs => $1)
+    ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED";
 
 #[derive(FromRow)]
 struct Taken {
@@ -191,7 +193,7 @@ impl PostgresStore {
         let taken = self.connections.answer(async {
             let mut connection = self.connections.take().await?;
             let mut transaction = connection.begin().await?;
-            let expired: Vec<Expired> = sqlx::query_as(EXPIRED).fetch_all(&mut *transaction).await?;
+            let expired: Vec<Expired> = sqlx::query_as(EXPIRED).bind(longest_look_away(&self.timings)).fetch_all(&mut *transaction).await?;
             let mut owners: Vec<Uuid> = expired.iter().map(|expired| expired.owner).collect();
             owners.sort_unstable();
             owners.dedup();

@@ -20,12 +20,14 @@ const LOOK: &str = "
     UPDATE checkstack_jobs.clock c SET seen = clock_timestamp() FROM before
     RETURNING extract(epoch FROM c.seen - before.seen)::float8";
 
+/// By the time that it is now: the clock may have been set since the transaction began.
 const EXTEND_LEASES: &str = "
     WITH jobs AS (
-        UPDATE checkstack_jobs.deliveries SET lease_until = now() + make_interval(secs => $1) WHERE owner IS NOT NULL AND lease_until < now()
-        RETURNING 1
+        UPDATE checkstack_jobs.deliveries SET lease_until = clock_timestamp() + make_interval(secs => $1)
+        WHERE owner IS NOT NULL AND lease_until < clock_timestamp() RETURNING 1
     ), groups AS (
-        UPDATE checkstack_jobs.groups SET lease_until = now() + make_interval(secs => $1) WHERE lease_until < now() RETURNING 1
+        UPDATE checkstack_jobs.groups SET lease_until = clock_timestamp() + make_interval(secs => $1)
+        WHERE lease_until < clock_timestamp() RETURNING 1
     )
     SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM groups)";
 
@@ -70,15 +72,19 @@ impl Verdict {
     /// After so many seconds. Who holds a lease says once in `renewal` that it is there: a step forward that is not taken for one is too
     /// small to let a lease expire that somebody holds.
     fn of(seconds: f64, timings: &Timings) -> Self {
-        let (lease, renewal) = (timings.lease.as_secs_f64(), timings.renewal.as_secs_f64());
-        if seconds > (lease - renewal) * 0.9 {
+        if seconds > longest_look_away(timings) {
             Self::NobodyLooked
-        } else if seconds < renewal * -0.5 {
+        } else if seconds < timings.renewal.as_secs_f64() * -0.5 {
             Self::WentBack(Duration::try_from_secs_f64(-seconds).unwrap_or(Duration::MAX))
         } else {
             Self::Steady
         }
     }
+}
+
+/// How many seconds after somebody has looked leases that have expired still mean that their holders are gone.
+pub(super) fn longest_look_away(timings: &Timings) -> f64 {
+    (timings.lease.as_secs_f64() - timings.renewal.as_secs_f64()) * 0.9
 }
 
 impl PostgresStore {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::PostgresStore;
+use super::clock::longest_look_away;
 use crate::QueueError;
 use crate::job::QueueName;
 use crate::store::Membership;
@@ -27,11 +28,13 @@ const RENEW: &str = "
     UPDATE checkstack_jobs.groups g SET lease_until = now() + make_interval(secs => $4)
     FROM held h WHERE g.queue = h.queue AND g.group_name = h.group_name RETURNING g.queue, g.group_name";
 
-/// While the database was away nobody could renew anything: after its start all have a whole lease to do it.
+/// While the database was away nobody could renew anything: after its start all have a whole lease to do it. Nor does it count what has expired
+/// because the clock was set since this process has looked at it.
 const REMOVE_EXPIRED: &str = "
     WITH expired AS MATERIALIZED (
         SELECT queue, group_name FROM checkstack_jobs.groups
         WHERE lease_until < now() AND pg_postmaster_start_time() + make_interval(secs => $1) < now()
+            AND (SELECT seen FROM checkstack_jobs.clock) > now() - make_interval(secs => $2)
         ORDER BY queue, group_name LIMIT 500 FOR UPDATE SKIP LOCKED
     ), removed AS (
         DELETE FROM checkstack_jobs.groups g USING expired e WHERE g.queue = e.queue AND g.group_name = e.group_name
@@ -72,8 +75,11 @@ impl PostgresStore {
     pub(super) async fn remove_groups_of_the_gone(&self) -> Result<(), QueueError> {
         let removed = self.connections.answer(async {
             let mut connection = self.connections.take().await?;
-            let removed: i64 =
-                sqlx::query_scalar(REMOVE_EXPIRED).bind(self.timings.lease.as_secs_f64()).fetch_one(&mut *connection).await?;
+            let removed: i64 = sqlx::query_scalar(REMOVE_EXPIRED)
+                .bind(self.timings.lease.as_secs_f64())
+                .bind(longest_look_away(&self.timings))
+                .fetch_one(&mut *connection)
+                .await?;
             connection.rest();
             Ok(removed)
         });

@@ -9,6 +9,9 @@ use super::DatabaseError;
 /// Number, name and text. What was released is never edited, and sqlx refuses a text that has changed.
 pub(crate) type Step = (i64, &'static str, &'static str);
 
+/// Whether everybody has a right on a schema, which nobody has on a new one.
+const IS_OPEN: &str = "SELECT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = $1 AND a.grantee = 0)";
+
 /// Brings a schema up to date; the caller sees to it that one replica does so at a time. `table` is where the steps are noted. A
 /// schema that is newer than this release is left alone: it belongs to a release that is being rolled out.
 pub(crate) async fn bring_up_to_date(
@@ -21,7 +24,11 @@ pub(crate) async fn bring_up_to_date(
     if sqlx::query_scalar("SELECT to_regnamespace($1) IS NULL").bind(schema).fetch_one(&mut *connection).await? {
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut *connection).await?;
     }
-    sqlx::raw_sql(AssertSqlSafe(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"))).execute(&mut *connection).await?;
+    // Only where somebody has opened it: of two who change the rights of one schema at a time one fails, and plugins are given theirs
+    // while other pods start.
+    if sqlx::query_scalar(IS_OPEN).bind(schema).fetch_one(&mut *connection).await? {
+        sqlx::raw_sql(AssertSqlSafe(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"))).execute(&mut *connection).await?;
+    }
     let step = |&(version, name, up): &Step| Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(up), false);
     let mut migrator = Migrator::with_migrations(steps.iter().map(step).collect());
     migrator.dangerous_set_table_name(format!("{schema}.{table}"));

@@ -74,14 +74,15 @@ impl Postgres {
 
     /// Starts it, at the beginning or after [`Self::stop`].
     pub(crate) fn run(&self) {
-        let mut command = as_postgres(&bin().join("postgres"));
+        // For PostgreSQL itself, and not for what makes its user of the one who starts it.
+        let mut command = as_postgres(Path::new("env"));
+        command.args(self.environment.iter().map(|(name, value)| format!("{name}={}", value.display()))).arg(bin().join("postgres"));
         command.arg("-D").arg(self.directory.path().join("data"));
         command.arg("-k").arg(self.directory.path()).args(["-p", &self.port.to_string()]);
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=200", "log_min_messages=warning", "shared_buffers=16MB"]
         {
             command.args(["-c", setting]);
         }
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         *self.process.lock().unwrap() = Some(Process::keep(command));
         let deadline = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -147,9 +148,14 @@ impl Postgres {
         TestDatabase { url: format!("postgres://{owner}:secret@127.0.0.1:{}/{name}", self.port), name, owner, server: self.clone() }
     }
 
+    /// A superuser's, for programs.
+    pub(crate) fn admin_url(&self, database: &str) -> String {
+        format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
     /// A superuser's connection.
     pub(crate) async fn admin(&self, database: &str) -> PgConnection {
-        let url = format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{}/{database}", self.port);
+        let url = self.admin_url(database);
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match PgConnection::connect(&url).await {

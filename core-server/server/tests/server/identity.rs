@@ -429,3 +429,15 @@ async fn keys_that_do_not_count_are_refused_before_they_cost_much_and_known_ones
     tokio::time::sleep(Duration::from_millis(1100)).await;
     ci.done("whoAmI", Value::Null).await;
 }
+
+#[tokio::test]
+async fn a_schema_that_an_administrator_has_made_for_everybody_is_closed() {
+    let pod = pod().await;
+    let (owner, mut admin) = (&pod.database.owner, pod.database.admin().await);
+    crate::postgres::execute(&mut admin, &format!("CREATE SCHEMA plugin_auth AUTHORIZATION {owner}")).await;
+    crate::postgres::execute(&mut admin, "GRANT ALL ON SCHEMA plugin_auth TO PUBLIC").await;
+    let _server = pod.serve();
+    pod.until_ready().await;
+    let open = "SELECT count(*) FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'plugin_auth' AND a.grantee = 0";
+    assert_eq!(pod.database.value::<i64>(open).await, 0);
+}

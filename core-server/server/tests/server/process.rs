@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,6 @@ pub(crate) struct Pod {
     signing: SigningKey,
     address: String,
     environment: BTreeMap<&'static str, String>,
-    program: PathBuf,
 }
 
 /// The running program.
@@ -63,8 +62,7 @@ impl Pod {
             ("CHECKSTACK_STATE_DIR", path("state")),
             ("CHECKSTACK_SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ]);
-        let program = env!("CARGO_BIN_EXE_checkstack-server").into();
-        let pod = Self { database, directory, signing, own: "main", address: format!("http://{address}"), environment, program };
+        let pod = Self { database, directory, signing, own: "main", address: format!("http://{address}"), environment };
         pod.write("keys/jwks.json", pod.signing.verifying_keys().to_json().unwrap().as_bytes());
         pod.write("keys/sealing.key", SealingKey::generate().unwrap().as_bytes());
         pod
@@ -84,14 +82,7 @@ impl Pod {
             signing: self.signing.clone(),
             address: format!("http://{address}"),
             environment,
-            program: self.program.clone(),
         }
-    }
-
-    /// Of another release.
-    pub(crate) fn of_program(mut self, program: &Path) -> Self {
-        self.program = program.into();
-        self
     }
 
     pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
@@ -130,7 +121,7 @@ impl Pod {
     }
 
     pub(crate) fn command(&self, command: &str) -> Command {
-        let mut program = Command::new(&self.program);
+        let mut program = Command::new(env!("CARGO_BIN_EXE_checkstack-server"));
         program.arg(command).env_clear().envs(&self.environment).stdin(Stdio::null()).stderr(Stdio::null());
         program
     }

@@ -1,8 +1,8 @@
 //! An instance whose database a previous release has written, as a dump of it lies in `upgrade/`.
 //!
-//! The dump was made by [`write_a_dump`] with that release, in the way that `docs/database.md` describes. It stays as it is; the next release adds one of its own.
+//! The dump was made by [`write_a_dump`], run where that release was built, in the way that `docs/database.md` describes. It stays as it is; the next
+//! release adds one of its own.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use reqwest::{Client, Method, header};
@@ -26,7 +26,8 @@ const OBJECT: (&str, &str) = ("catalog.system", "shop");
 const HANDED_OUT: &str = "-- handed out: ";
 
 const NOTES: (&str, &str) = ("0001_notes", "CREATE TABLE notes (id integer PRIMARY KEY, note text NOT NULL)");
-const TITLES: (&str, &str) = ("0002_titles", "ALTER TABLE notes ADD COLUMN title text NOT NULL DEFAULT 'untitled'");
+const TITLES: (&str, &str) =
+    ("0002_titles", "-- checkstack: additive\nALTER TABLE notes ADD COLUMN title text NOT NULL DEFAULT 'untitled'");
 
 /// A pod with the keys of the dumped instance.
 async fn pod_with_its_keys() -> Pod {
@@ -74,17 +75,21 @@ async fn key_ids(pod: &Pod) -> Vec<Value> {
     keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect()
 }
 
-fn postgres(program: &str, pod: &Pod, arguments: &[&str]) -> Output {
-    let output = Command::new(program).arg(format!("--dbname={}", pod.database.url)).args(arguments).output().unwrap();
+fn postgres(program: &str, url: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).arg(format!("--dbname={url}")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// All tables, types, functions and rights, without those of plugins.
+/// All tables, types and functions, without those of plugins.
 fn schema(pod: &Pod) -> String {
-    let dump = postgres("pg_dump", pod, &["--schema-only", "--no-owner", "--exclude-schema=plugin_notes", "--exclude-schema=public"]);
+    let dump = postgres(
+        "pg_dump",
+        &pod.database.url,
+        &["--schema-only", "--no-owner", "--no-acl", "--exclude-schema=plugin_notes", "--exclude-schema=public"],
+    );
     let text = String::from_utf8(dump.stdout).unwrap().replace(&pod.database.owner, "owner");
-    // A word of its own in each dump, and what belongs to the roles of plugins.
+    // There is a word of its own in each dump.
     text.lines().filter(|line| !line.starts_with("\\") && !line.starts_with("--")).collect::<Vec<_>>().join("\n")
 }
 
@@ -92,9 +97,9 @@ fn schema(pod: &Pod) -> String {
 async fn what_a_previous_release_has_written_is_opened_and_nothing_of_it_is_lost() {
     let handed_out: Value = serde_json::from_str(DUMPED.lines().find_map(|line| line.strip_prefix(HANDED_OUT)).unwrap()).unwrap();
     let pod = pod_with_its_keys().await;
-    postgres("psql", &pod, &["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--file", DUMP]);
+    postgres("psql", &pod.database.url, &["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--file", DUMP]);
     execute(&mut pod.database.admin().await, AS_IF_OF_TODAY).await;
-    // The package is the one that lies in the dump, built for the world of its day.
+    // The package is the one that lies in the dump, built for the world of its day, which is not this one.
     let digest = handed_out["digest"].as_str().unwrap();
     let mut old = notes("1.0.0", &[NOTES], &guest::plain());
     old.entry.digest = digest.parse().unwrap();
@@ -126,15 +131,14 @@ async fn what_a_previous_release_has_written_is_opened_and_nothing_of_it_is_lost
     let reencrypted = admin.call_of("secrets", "reencryptSecrets", Value::Null).await.1;
     assert_eq!(reencrypted, json!({ "reencrypted": 0, "unchanged": 1, "failures": [] }));
 
-    // Active: with its secret, and with its tables, which belong to a role that there was not.
-    until_active(&pod, "1.0.0").await;
-    assert_eq!(ask(&pod, "k", "key").await, (200, "kept".into()));
-    assert_eq!(ask(&pod, "v", "key").await, (201, r#""set""#.into()), "a setting, of version 1");
-    assert_eq!(ask(&pod, "q", "INSERT INTO notes VALUES (2, 'new')").await.0, 204);
-    let new = notes("1.1.0", &[NOTES, TITLES], &guest::Guest::default().version("0.2.0").component());
+    // With its secret, and with its tables, which belong to a role that there was not.
+    let new = notes("1.1.0", &[NOTES, TITLES], &guest::plain());
     pod.upload(&new).await;
     pod.deliver(&set(2, &[&new])).await;
     until_active(&pod, "1.1.0").await;
+    assert_eq!(ask(&pod, "k", "key").await, (200, "kept".into()));
+    assert_eq!(ask(&pod, "v", "key").await, (201, r#""set""#.into()), "a setting, of version 1");
+    assert_eq!(ask(&pod, "q", "INSERT INTO notes VALUES (2, 'new')").await.0, 204);
     let titled = "SELECT string_agg(id || note || title, ',' ORDER BY id) FROM plugin_notes.notes";
     assert_eq!(pod.database.value::<String>(titled).await, "1olduntitled,2newuntitled");
     assert!(server.terminate().success());
@@ -148,11 +152,11 @@ async fn what_a_previous_release_has_written_is_opened_and_nothing_of_it_is_lost
     assert_eq!(schema(&pod), schema(&empty), "what was brought up to date is what is made anew");
 }
 
-/// Not a test: writes what the one above reads. `CHECKSTACK_PREVIOUS_SERVER` is the program of the release whose dump it is to be.
+/// Not a test: writes what the one above reads, of the release that it is a part of.
 #[tokio::test]
 #[ignore = "writes the dump of a release, once"]
 async fn write_a_dump() {
-    let pod = pod_with_its_keys().await.of_program(Path::new(&std::env::var_os("CHECKSTACK_PREVIOUS_SERVER").unwrap()));
+    let pod = pod_with_its_keys().await;
     let plugin = notes("1.0.0", &[NOTES], &guest::Guest::default().with_queue().component());
     let mut server = pod.serve();
     pod.until_ready().await;
@@ -184,9 +188,9 @@ async fn write_a_dump() {
         "ada": ada, "team": team, "key": key, "cookie": cookie, "keyIds": key_ids(&pod).await, "digest": plugin.entry.digest.to_string(),
     });
     assert!(server.terminate().success());
-    // Code is for the processor that it was compiled on.
+    // Code is for the processor that it was compiled on. Only a superuser reads what plugins have kept from the server.
     let without = ["--no-owner", "--no-acl", "--exclude-table-data=checkstack.compiled_code"];
-    let dump = String::from_utf8(postgres("pg_dump", &pod, &without).stdout).unwrap();
+    let dump = String::from_utf8(postgres("pg_dump", &pod.database.server.admin_url(&pod.database.name), &without).stdout).unwrap();
     let lines = dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
     let text = [format!("{HANDED_OUT}{handed_out}")].into_iter().chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("\n");
     std::fs::write(DUMP, text + "\n").unwrap();

@@ -16,9 +16,11 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 const MAX_FIELDS: usize = 32;
 /// Lines of one call.
 const MAX_LINES_PER_CALL: u32 = 100;
-/// Lines of all instances of a plugin, in the long run and at once.
+/// Lines of all instances of a plugin, in the long run and at once. What keeps the container's log has to write them, beside the neighbours.
 const LINES_PER_SECOND: f64 = 200.0;
 const BURST_LINES: f64 = 1000.0;
+/// A line with more counts as several.
+const BYTES_OF_A_LINE: f64 = 256.0;
 
 /// The target of plugin lines, for log filters.
 const TARGET: &str = "checkstack_plugin";
@@ -56,7 +58,7 @@ impl Host for HostState {
             }
             return;
         }
-        let Some(dropped) = self.plugin.log_budget.take(Instant::now()) else { return };
+        let Some(dropped) = self.plugin.log_budget.take(Instant::now(), bytes(&message, &fields)) else { return };
         if dropped > 0 {
             write_line!(TracingLevel::WARN, self, "log lines of this plugin were dropped: it writes too many", None::<&str>, dropped,);
         }
@@ -81,6 +83,12 @@ fn is_enabled(level: Level) -> bool {
         Level::Warn => tracing::enabled!(target: TARGET, TracingLevel::WARN),
         Level::Error => tracing::enabled!(target: TARGET, TracingLevel::ERROR),
     }
+}
+
+/// Of a line, as far as it is shown.
+fn bytes(message: &str, fields: &[Field]) -> usize {
+    let fields = fields.iter().take(MAX_FIELDS).map(|field| field.name.len().saturating_add(field.value.len()));
+    fields.fold(message.len(), usize::saturating_add).min(MAX_LINE_BYTES)
 }
 
 /// A line as it is written.
@@ -147,16 +155,17 @@ impl LogBudget {
         Self(Mutex::new(Bucket { lines: BURST_LINES, filled: None, dropped: 0 }))
     }
 
-    /// Takes one line: `None` when there is none left, otherwise how many were dropped before it.
-    fn take(&self, now: Instant) -> Option<u64> {
+    /// Takes one line: `None` when there is not enough left for it, otherwise how many were dropped before it.
+    fn take(&self, now: Instant, bytes: usize) -> Option<u64> {
+        let lines = (bytes as f64 / BYTES_OF_A_LINE).max(1.0);
         let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = bucket.filled.replace(now).map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
         bucket.lines = (bucket.lines + passed * LINES_PER_SECOND).min(BURST_LINES);
-        if bucket.lines < 1.0 {
+        if bucket.lines < lines {
             bucket.dropped += 1;
             return None;
         }
-        bucket.lines -= 1.0;
+        bucket.lines -= lines;
         Some(std::mem::take(&mut bucket.dropped))
     }
 }
@@ -209,9 +218,19 @@ mod tests {
     #[test]
     fn the_budget_refills_and_counts_what_it_dropped() {
         let (budget, start) = (LogBudget::new(), Instant::now());
-        let taken = (0..2000).filter(|_| budget.take(start).is_some()).count();
+        let taken = (0..2000).filter(|_| budget.take(start, 200).is_some()).count();
         assert_eq!(taken, 1000);
-        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(1000));
-        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(0));
+        assert_eq!(budget.take(start + Duration::from_secs(1), 200), Some(1000));
+        assert_eq!(budget.take(start + Duration::from_secs(1), 200), Some(0));
+    }
+
+    #[test]
+    fn long_lines_count_as_several() {
+        let (budget, start) = (LogBudget::new(), Instant::now());
+        let long = bytes(&"x".repeat(MAX_LINE_BYTES * 2), &[field("a", "b")]);
+        assert_eq!(long, MAX_LINE_BYTES);
+        let taken = (0..2000).filter(|_| budget.take(start, long).is_some()).count();
+        assert_eq!(taken, 31, "as much as a thousand short ones");
+        assert_eq!(budget.take(start, 200), Some(2000 - 31), "for which there is still room");
     }
 }
