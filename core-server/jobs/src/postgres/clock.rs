@@ -20,7 +20,8 @@ const LOOK: &str = "
     UPDATE checkstack_jobs.clock c SET seen = clock_timestamp() FROM before
     RETURNING extract(epoch FROM c.seen - before.seen)::float8";
 
-/// By the time that it is now: the clock may have been set since the transaction began.
+// From here on the time is that of the statement: the clock may have been set since the transaction began.
+
 const EXTEND_LEASES: &str = "
     WITH jobs AS (
         UPDATE checkstack_jobs.deliveries SET lease_until = clock_timestamp() + make_interval(secs => $1)
@@ -33,27 +34,27 @@ const EXTEND_LEASES: &str = "
 
 const CUT_LEASES: &str = "
     WITH groups AS (
-        UPDATE checkstack_jobs.groups SET lease_until = now() + make_interval(secs => $1)
-        WHERE lease_until > now() + make_interval(secs => $1)
+        UPDATE checkstack_jobs.groups SET lease_until = clock_timestamp() + make_interval(secs => $1)
+        WHERE lease_until > clock_timestamp() + make_interval(secs => $1)
     )
-    UPDATE checkstack_jobs.deliveries SET lease_until = now() + make_interval(secs => $1)
-    WHERE owner IS NOT NULL AND lease_until > now() + make_interval(secs => $1)";
+    UPDATE checkstack_jobs.deliveries SET lease_until = clock_timestamp() + make_interval(secs => $1)
+    WHERE owner IS NOT NULL AND lease_until > clock_timestamp() + make_interval(secs => $1)";
 
 /// Those that were to wait keep what they had left.
 const MOVE_WAITING: &str = "
     WITH moved AS (
-        UPDATE checkstack_jobs.deliveries SET run_at = run_at - make_interval(secs => $1), enqueued_at = least(enqueued_at, now())
-        WHERE owner IS NULL AND run_at > now() RETURNING queue
+        UPDATE checkstack_jobs.deliveries SET run_at = run_at - make_interval(secs => $1), enqueued_at = least(enqueued_at, clock_timestamp())
+        WHERE owner IS NULL AND run_at > clock_timestamp() RETURNING queue
     )
     SELECT count(pg_notify($2, 'q' || queue)::text) FROM (SELECT DISTINCT queue FROM moved) q";
 
 const SCHEDULES: &str = "
-    SELECT queue, schedule_id, definition, (extract(epoch FROM next_run) * 1000000)::bigint, (extract(epoch FROM now()) * 1000000)::bigint
-    FROM checkstack_jobs.schedules WHERE next_run > now() ORDER BY queue, schedule_id FOR UPDATE";
+    SELECT queue, schedule_id, definition, (extract(epoch FROM next_run) * 1000000)::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    FROM checkstack_jobs.schedules WHERE next_run > clock_timestamp() ORDER BY queue, schedule_id FOR UPDATE";
 
 const MOVE_SCHEDULES: &str = "
     WITH moved AS (
-        UPDATE checkstack_jobs.schedules s SET next_run = timestamptz 'epoch' + a.next * interval '1 microsecond', set_at = least(set_at, now())
+        UPDATE checkstack_jobs.schedules s SET next_run = timestamptz 'epoch' + a.next * interval '1 microsecond', set_at = least(set_at, clock_timestamp())
         FROM unnest($1::text[], $2::text[], $3::bigint[]) AS a (queue, schedule_id, next)
         WHERE s.queue = a.queue AND s.schedule_id = a.schedule_id
     )

@@ -39,11 +39,12 @@ const LIST: &str = "
     SELECT queue, definition, (extract(epoch FROM next_run) * 1000000)::bigint FROM checkstack_jobs.schedules
     WHERE $1::text IS NULL OR queue = $1 ORDER BY queue, schedule_id";
 
-/// Rows that another process is just working on are left out.
+/// Rows that another process is just working on are left out. The time is that of the statement: the clock may have been set since its transaction
+/// began.
 const DUE: &str = "
     SELECT queue, schedule_id, definition, (extract(epoch FROM next_run) * 1000000)::bigint AS slot,
-        (extract(epoch FROM now()) * 1000000)::bigint AS now
-    FROM checkstack_jobs.schedules WHERE next_run <= now() ORDER BY next_run LIMIT 100 FOR UPDATE SKIP LOCKED";
+        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
+    FROM checkstack_jobs.schedules WHERE next_run <= statement_timestamp() ORDER BY next_run LIMIT 100 FOR UPDATE SKIP LOCKED";
 
 const ADVANCE: &str = "
     UPDATE checkstack_jobs.schedules s SET next_run = timestamptz 'epoch' + a.next * interval '1 microsecond'
