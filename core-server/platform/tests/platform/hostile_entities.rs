@@ -143,7 +143,7 @@ async fn a_change_that_takes_too_long_is_ended_and_holds_up_nobody_else() {
     let (instance, _pod) = one_pod().await;
     let (targets, evil) = (entities(&instance, "uptime"), entities(&instance, "evil"));
     let begin = Instant::now();
-    let endless = vec![set("shop", true), statement("SET LOCAL statement_timeout = 0"), statement("SELECT pg_sleep(63)")];
+    let endless = vec![set("shop", true), statement("SET LOCAL statement_timeout = 0"), statement("SELECT pg_sleep(64)")];
     let (ended, waits, other) = tokio::join!(
         mutate(&evil, "shop", endless),
         async {
@@ -161,7 +161,7 @@ async fn a_change_that_takes_too_long_is_ended_and_holds_up_nobody_else() {
     assert!(other.0.is_ok() && other.1 < Duration::from_secs(2), "{other:?}");
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     let running =
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(63)%' AND state = 'active' AND pid <> pg_backend_pid()";
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(64)%' AND state = 'active' AND pid <> pg_backend_pid()";
     while instance.database.value::<i64>(running).await > 0 {
         assert!(begin.elapsed() < Duration::from_secs(40), "the statement still runs");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -89,6 +89,7 @@ fn ratio(argument: Option<&str>, warnings: &mut Vec<String>) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
