@@ -73,7 +73,7 @@ fn json_has_the_same_for_programs() {
     assert_eq!(shown["digest"], Digest::of(&bytes).to_string());
     assert_eq!(shown["size"], bytes.len());
     assert_eq!(shown["world"], json!({"version": "0.2.0", "provided": "0.2.0", "compatible": true}));
-    assert_eq!(shown["imports"].as_array().unwrap().len(), 13);
+    assert_eq!(shown["imports"].as_array().unwrap().len(), 14);
     assert_eq!(shown["exports"].as_array().unwrap().len(), 6);
     let hash = Digest::of(b"SELECT 1").to_string();
     assert_eq!(shown["migrations"][1], json!({"version": 2, "name": "more", "hash": hash, "reversible": false}));
